@@ -1,0 +1,169 @@
+"""Score tables in and out: frames, videos, and other detectors' `video,score` files, all with one set of columns.
+
+Columns of a frame table (`frame_scores.csv`); those without * may be missing and get the default in brackets:
+    video*        name of the video, unique within dataset/method/compression
+    label*        0 real, 1 fake
+    score*        higher is more fake; empty where undecided (no face, unreadable, inconclusive)
+    dataset       ["unknown"]        method   ["real" where label is 0, else "unknown"]      compression  ["unknown"]
+    original      the original a fake was made from: its `video` name or its whole key [the row itself for a real]
+    identity      people in the video, `+` between them [the original]
+    frame_index   [0]                track    face track in the video [0]
+    state         ok, or why there is no score [ok / undecided]
+    face_px       side of the face box in source pixels        skin_tone   any label
+A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+
+from runtime.evaluation import grouping
+from runtime.evaluation.grouping import REAL_METHOD, UNKNOWN
+
+REQUIRED = ("video", "label", "score")
+UNDECIDED_STATE = "undecided"
+
+
+class TableError(ValueError):
+    """A score table that cannot be used; the message names the file and the column."""
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """The file as it is, text columns as text (so that a video called `007` stays `007`)."""
+    try:
+        table = pd.read_csv(path, dtype={name: str for name in _TEXT}, keep_default_na=True)
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: not a readable CSV file ({error})") from error
+    if table.empty:
+        raise TableError(f"{path}: no rows")
+    return table
+
+
+_TEXT = ("video", "dataset", "method", "compression", "original", "identity", "state", "skin_tone", "key", "track")
+
+
+def normalise(table: pd.DataFrame, where: str = "table") -> pd.DataFrame:
+    """A table with every column of the module's docstring, plus key and cluster; rows keep their order.
+
+    Raises:
+        TableError: a required column is missing, a label is not 0 or 1, a score is not a number, an original is ambiguous.
+    """
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise TableError(f"{where}: column {', '.join(missing)} missing; found {', '.join(map(str, table.columns))}")
+    table = table.reset_index(drop=True).copy()
+    for column in ("label", "score", "frame_index", "face_px"):
+        if column in table:
+            try:
+                table[column] = pd.to_numeric(table[column])
+            except (ValueError, TypeError) as error:
+                raise TableError(f"{where}: column {column} holds something that is not a number ({error})") from error
+    if not table["label"].isin((0, 1)).all():
+        raise TableError(f"{where}: column label must be 0 (real) or 1 (fake) in every row")
+    table["label"] = table["label"].astype(np.int64)
+    if np.isinf(table["score"].astype(np.float64)).any():
+        raise TableError(f"{where}: infinite score; leave the cell empty where there is no score")
+    real = table["label"] == 0
+    _default(table, "dataset", UNKNOWN)
+    _default(table, "compression", UNKNOWN)
+    _default(table, "method", np.where(real, REAL_METHOD, UNKNOWN))
+    _default(table, "frame_index", 0)
+    _default(table, "track", 0)
+    _default(table, "state", np.where(table["score"].isna(), UNDECIDED_STATE, "ok"))
+    table["key"] = grouping.video_keys(table)
+    mixed = table.groupby("key")["label"].nunique()
+    if (mixed > 1).any():
+        raise TableError(f"{where}: {mixed.idxmax()} is labelled both real and fake")
+    _default(table, "original", table["key"])
+    table["original"] = _original_keys(table, where)
+    _default(table, "identity", table["original"])
+    table["cluster"] = grouping.identity_clusters([grouping.split_identities(text) for text in table["identity"]])
+    if "face_px" in table:
+        table["face_size"] = grouping.face_size(table["face_px"])
+    return table
+
+
+def _default(table: pd.DataFrame, column: str, value: object) -> None:
+    if column not in table:
+        table[column] = value
+    elif table[column].isna().any():
+        filler = value if isinstance(value, pd.Series) else pd.Series(value, index=table.index)
+        table[column] = table[column].where(table[column].notna(), filler)
+
+
+def _original_keys(table: pd.DataFrame, where: str) -> pd.Series:
+    """Bare original names become keys; a name that no row carries keeps a key of its own, so that identities still connect."""
+    reals = table[table["label"] == 0]
+    by_place: dict[tuple[str, str, str], set[str]] = {}
+    for dataset, compression, video, key in reals[["dataset", "compression", "video", "key"]].itertuples(index=False):
+        by_place.setdefault((dataset, compression, video), set()).add(key)
+    known = set(table["key"])
+    resolved: dict[tuple[str, str, str], str] = {}
+    for place in set(table[["dataset", "compression", "original"]].itertuples(index=False, name=None)):
+        dataset, compression, original = place
+        found = by_place.get(place, set())
+        if original in known:
+            resolved[place] = original
+        elif len(found) > 1:
+            raise TableError(f"{where}: original {original!r} is any of {', '.join(sorted(found))}: give the whole key")
+        else:
+            resolved[place] = next(iter(found), f"{dataset}/{REAL_METHOD}/{compression}/{original}")
+    places = table[["dataset", "compression", "original"]].itertuples(index=False, name=None)
+    return pd.Series([resolved[place] for place in places], index=table.index)
+
+
+def load_frames(path: Path) -> pd.DataFrame:
+    """A normalised frame (or video) table from CSV."""
+    return normalise(read_csv(Path(path)), str(path))
+
+
+def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
+    """One row a video: the mean over frames of the highest-scoring face (SBI's rule); NaN if no frame has a score.
+
+    frames: normalised. Other columns are the video's own; face_px is the median.
+    """
+    per_frame = frames.groupby(["key", "frame_index"], sort=False)["score"].max()  # max skips NaN
+    score = per_frame.groupby("key", sort=False).mean()
+    videos = frames.drop_duplicates("key").drop(columns=["score", "frame_index", "track"]).reset_index(drop=True)
+    videos["score"] = videos["key"].map(score)
+    scored = videos["score"].notna()
+    videos["state"] = np.where(scored, "ok", np.where(videos["state"] == "ok", UNDECIDED_STATE, videos["state"]))
+    if "face_px" in frames:
+        videos["face_px"] = videos["key"].map(frames.groupby("key")["face_px"].median())
+        videos["face_size"] = grouping.face_size(videos["face_px"])
+    return videos
+
+
+def load_foreign(path: Path, reference: pd.DataFrame, column: Optional[str] = None) -> pd.Series:
+    """Another detector's video scores, in the order of `reference` (normalised video table); NaN where it has none.
+
+    Args:
+        path: CSV with `video` (a key, a path that holds the key's parts, or a name that fits one video) and `score`
+            (or `column`, or `probability`).
+    Raises:
+        TableError: a column is missing, a video is unknown, ambiguous or scored twice.
+    """
+    table = read_csv(Path(path))
+    name = column or next((c for c in ("score", "probability") if c in table), "score")
+    if "video" not in table or name not in table:
+        raise TableError(f"{path}: needs the columns video and {name}; found {', '.join(map(str, table.columns))}")
+    try:
+        values = pd.to_numeric(table[name])
+    except (ValueError, TypeError) as error:
+        raise TableError(f"{path}: column {name} holds something that is not a number ({error})") from error
+    keys = list(reference["key"])
+    try:
+        found = [grouping.resolve_video(video, keys) for video in table["video"]]
+    except grouping.AmbiguousVideo as error:
+        raise TableError(f"{path}: {error}") from error
+    scores = pd.Series(values.to_numpy(dtype=np.float64), index=found)
+    if scores.index.has_duplicates:
+        twice = scores.index[scores.index.duplicated()][0]
+        raise TableError(f"{path}: {twice} is scored twice")
+    return pd.Series(scores.reindex(keys).to_numpy(), index=reference.index, name="score")

@@ -1,0 +1,105 @@
+"""Intervals: determinism, coverage on simulated people, degenerate cases, the paired difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime.evaluation import bootstrap, stats
+
+
+def people(rng, clusters=16, videos=6, spread=0.7):
+    """Scores with a shift per person; the true AUC is Phi(1 / sqrt(2 (1 + spread²)))."""
+    cluster = np.repeat(np.arange(clusters), videos)
+    labels = np.tile([0, 1], clusters * videos // 2)
+    scores = labels + rng.normal(size=labels.size) + spread * rng.normal(size=clusters)[cluster]
+    return labels, scores, cluster
+
+
+def auc_of(labels, scores):
+    ranking = stats.Ranking(labels, scores)
+    return lambda weights: ranking.curve(weights).auc()
+
+
+def test_same_seed_same_interval_and_another_seed_another():
+    labels, scores, cluster = people(np.random.default_rng(0))
+    runs = [bootstrap.bootstrap({"auc": auc_of(labels, scores)}, cluster, 200, seed=seed)["auc"] for seed in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert runs[0].low != runs[2].low
+    assert runs[0].low < runs[0].value < runs[0].high
+    assert runs[0].value == stats.auc(labels, scores)
+
+
+def test_resamples_draw_whole_clusters():
+    cluster = np.array(["b", "a", "b", "c"])
+    for weights in bootstrap.resampled_weights(cluster, 50, seed=1):
+        assert weights[0] == weights[2]
+        assert weights[1] + weights[0] + weights[3] == 3
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    """Mean of clustered rows: 200 data sets of 12 people. Ignoring the people would cover about half of the time."""
+    rng = np.random.default_rng(5)
+    hits = naive_hits = 0
+    for run in range(200):
+        cluster = np.repeat(np.arange(12), 8)
+        rows = rng.normal(size=12)[cluster] + 0.5 * rng.normal(size=cluster.size)  # truth 0
+        statistic = {"mean": lambda weights, rows=rows: float(np.sum(rows * weights) / np.sum(weights))}
+        people_interval = bootstrap.bootstrap(statistic, cluster, 300, seed=run)["mean"]
+        naive = bootstrap.bootstrap(statistic, np.arange(cluster.size), 100, seed=run)["mean"]
+        hits += people_interval.low <= 0 <= people_interval.high
+        naive_hits += naive.low <= 0 <= naive.high
+    assert 0.90 <= hits / 200 <= 0.99
+    assert naive_hits / 200 < 0.75
+
+
+def test_few_clusters_widen_the_interval():
+    tails = [bootstrap.expanded_tail(clusters, 0.95) for clusters in (3, 5, 10, 1000)]
+    assert tails == sorted(tails)
+    assert tails[-1] == pytest.approx(0.025, abs=2e-4)
+    # n = 10 by hand: t(.975, 9) = 2.262, times sqrt(10 / 9) = 2.3845, and Phi(-2.3845) = .00855
+    assert tails[2] == pytest.approx(0.00855, abs=1e-4)
+
+
+def test_few_identities_are_said_so():
+    labels, scores, cluster = people(np.random.default_rng(0), clusters=4)
+    estimate = bootstrap.bootstrap({"auc": auc_of(labels, scores)}, cluster, 100)["auc"]
+    assert estimate.clusters == 4
+    assert "few identities (4)" in estimate.note
+
+
+def test_undefined_and_one_cluster_give_no_interval():
+    one_class = bootstrap.bootstrap({"auc": auc_of([1, 1], [0.1, 0.2])}, np.array([0, 1]), 20)["auc"]
+    assert one_class.value is None
+    assert "undefined" in one_class.note
+    one_person = bootstrap.bootstrap({"auc": auc_of([1, 0], [0.9, 0.2])}, np.array([0, 0]), 20)["auc"]
+    assert (one_person.value, one_person.low) == (1.0, None)
+    assert "one identity" in one_person.note
+
+
+def test_too_many_undefined_resamples_give_no_interval():
+    estimate = bootstrap.interval(0.7, np.array([0.6] * 4 + [np.nan] * 6), clusters=5)
+    assert (estimate.value, estimate.low) == (0.7, None)
+    assert "undefined in 6 of 10" in estimate.note
+
+
+def test_paired_difference_sees_what_two_separate_intervals_hide():
+    """B is A plus a small constant loss on every person: the difference is sure though both intervals overlap."""
+    rng = np.random.default_rng(2)
+    labels, scores, cluster = people(rng, clusters=30, spread=2.0)
+    worse = scores + 0.8 * rng.normal(size=scores.size)
+    first, second = auc_of(labels, scores), auc_of(labels, worse)
+    alone = bootstrap.bootstrap({"a": first, "b": second}, cluster, 300)
+    difference = bootstrap.paired_difference(first, second, cluster, 300)
+    assert alone["a"].low < alone["b"].high  # overlap
+    assert difference.estimate.value == pytest.approx(alone["a"].value - alone["b"].value)
+    width = difference.estimate.high - difference.estimate.low
+    assert width < 0.7 * (alone["a"].high - alone["a"].low)
+    assert 0 < difference.p_value <= 1
+
+
+def test_a_detector_does_not_differ_from_itself():
+    labels, scores, cluster = people(np.random.default_rng(0))
+    difference = bootstrap.paired_difference(auc_of(labels, scores), auc_of(labels, scores), cluster, 50)
+    assert (difference.estimate.value, difference.estimate.low, difference.estimate.high) == (0, 0, 0)
+    assert difference.p_value == 1.0
