@@ -1,0 +1,237 @@
+"""Every setting of model, data and training: one home and one default each, checked when made, JSON both ways.
+
+Command-line flags read their defaults and allowed values from here (`runtime/flags_to_config.py`); the resolved
+configuration is saved beside every checkpoint and export. Imports nothing of this package, and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any, Dict, Optional, Tuple, Type, TypeVar
+
+# The reference's choices (NVIDIA UNet_Industrial, main.py and utils/cmdline_helper.py) under the reference's names.
+VARIANTS = ("tinyUNet", "original")
+ACTIVATIONS = ("relu", "leaky_relu", "prelu_shared", "prelu_not_shared", "selu", "crelu", "elu")
+WEIGHT_INITS = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "orthogonal")
+DATA_FORMATS = ("channels_last", "channels_first")
+LOSSES = ("x-entropy", "l2_loss", "dice_sorensen", "dice_jaccard", "adaptive_loss")
+# Ours.
+FEATURES = ("rgb", "rgb+srm")
+OPTIMIZERS = ("rmsprop", "adam")
+SCHEDULES = ("staircase", "cosine", "constant")
+PRECISIONS = ("none", "fp16", "bf16")
+LOSS_SCOPES = ("global", "worker")
+AUGMENTATIONS = ("flip", "rot90", "rotate", "photometric", "downscale", "jpeg", "blur", "noise", "cutout")
+STRIDE = 16  # four poolings: a height or width that is no multiple of it cannot meet its skip connection
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+class ConfigError(ValueError):
+    """A setting has an impossible value; the message names it and says what is allowed."""
+
+
+def _choice(name: str, value: Any, allowed: Tuple[Any, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r}: allowed are {', '.join(map(str, allowed))}")
+
+
+def _within(name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> None:
+    inside = (low < value if open_low else low <= value) and value <= high
+    if not inside or not math.isfinite(value):
+        bound = f"above {low:g}" if open_low else f"at least {low:g}"
+        raise ConfigError(f"{name}={value!r}: must be {bound}" + (f" and at most {high:g}" if high < math.inf else ""))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of the three configurations: JSON both ways, unknown keys refused, types checked."""
+
+    def __post_init__(self) -> None:
+        kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
+        for field in dataclasses.fields(self):
+            value, declared = getattr(self, field.name), str(field.type)
+            if declared.startswith("Tuple"):
+                if not isinstance(value, tuple):
+                    raise ConfigError(f"{field.name}={value!r}: must be a list of names")
+                continue
+            if declared.startswith("Optional["):
+                if value is None:
+                    continue
+                declared = declared[len("Optional[") : -1]
+            kind = kinds[declared]
+            if not isinstance(value, kind) or (isinstance(value, bool) and declared != "bool"):  # type: ignore[arg-type]
+                raise ConfigError(f"{field.name}={value!r}: must be of type {declared}")
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ConfigError where a value, or a combination of values, is impossible."""
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Plain values only, tuples as lists: what JSON holds."""
+        values = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls: Type[ConfigT], values: Dict[str, Any]) -> ConfigT:
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @classmethod
+    def from_json(cls: Type[ConfigT], text: str) -> ConfigT:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls.__name__}: a JSON object is needed, not {type(values).__name__}")
+        return cls.from_dict(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Config):
+    """The network and what it is fed.
+
+    Attributes:
+        in_channels: colour channels of the crop, 1 (grey) or 3 (RGB).
+        features: "rgb", or "rgb+srm": three fixed high-pass residual channels beside the colours.
+        input_size: side of the square crop in pixels, a multiple of 16; one that differs from the records' crops
+            resizes them.
+        data_format: layout the network computes in; inputs and outputs are NHWC in either case.
+    """
+
+    variant: str = "tinyUNet"
+    in_channels: int = 3
+    activation: str = "relu"
+    weight_init: str = "he_uniform"  # what every script of the reference passes; its flag's own default is he_normal
+    data_format: str = "channels_last"  # the reference's NCHW has no convolution on a CPU without oneDNN
+    features: str = "rgb"
+    input_size: int = 256
+
+    def _check(self) -> None:
+        _choice("variant", self.variant, VARIANTS)
+        _choice("in_channels", self.in_channels, (1, 3))
+        _choice("activation", self.activation, ACTIVATIONS)
+        _choice("weight_init", self.weight_init, WEIGHT_INITS)
+        _choice("data_format", self.data_format, DATA_FORMATS)
+        _choice("features", self.features, FEATURES)
+        if self.input_size < STRIDE or self.input_size % STRIDE:
+            raise ConfigError(f"input_size={self.input_size}: must be a positive multiple of {STRIDE}")
+        if self.features != "rgb" and self.in_channels != 3:
+            raise ConfigError(f"features={self.features!r} needs in_channels=3")
+        if self.data_format == "channels_first" and self.activation in ("prelu_not_shared", "crelu"):
+            raise ConfigError(f"activation={self.activation!r} is defined for channels_last only")
+
+    @property
+    def network_channels(self) -> int:
+        """Channels the network itself sees: colours and residuals."""
+        return self.in_channels + (3 if self.features == "rgb+srm" else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Config):
+    """Records to batches.
+
+    Attributes:
+        drop_clean: leave out real (untouched) images, as the reference does when training. Off: half of each batch
+            is real, next to a fake of the same face and frame.
+        augment: draw augmentations while training.
+        augmentations: which, in the order they are applied (see `augment.py`).
+        reference_mode: the reference's own augmentation and resizing, quirks included (`legacy.py`).
+        reader_threads: examples read and decoded in parallel; 0 lets tf.data choose.
+        prefetch_batches: batches kept ready; 0 lets tf.data choose.
+    """
+
+    drop_clean: bool = False
+    augment: bool = True
+    augmentations: Tuple[str, ...] = ("flip", "photometric", "downscale", "blur", "noise", "jpeg")
+    reference_mode: bool = False
+    reader_threads: int = 0
+    prefetch_batches: int = 4
+
+    def _check(self) -> None:
+        for name in self.augmentations:
+            _choice("augmentations", name, AUGMENTATIONS)
+        if len(set(self.augmentations)) != len(self.augmentations):
+            raise ConfigError(f"augmentations={','.join(self.augmentations)}: each at most once")
+        _within("reader_threads", self.reader_threads, 0)
+        _within("prefetch_batches", self.prefetch_batches, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Config):
+    """Loss, optimizer and how the steps are run. Batch sizes are per worker, as the reference counts them.
+
+    Attributes:
+        loss_scope: "global" computes the loss of the whole global batch, so that N workers equal one with the same
+            global batch; "worker" computes it on each worker's own batch, as the reference does (its Dice is a ratio
+            of sums, so the two differ).
+        image_loss_weight: weight of the image-level term (see `train_step.image_term`); 0 leaves it out.
+        dice_loss_weight: weight of a Dice term added to `loss`; 0 leaves it out.
+        total_steps: length of the cosine schedule, in steps; the loop sets it to the run's length.
+        warmup_steps: steps over which the learning rate rises linearly from 0; 0: none, as in the reference.
+        scale_lr: multiply the learning rate by the number of workers (the reference does not).
+        clip_norm: largest global norm of the gradients; 0: no clipping.
+        accumulate: micro-batches of `batch_size` whose gradients are averaged into one update.
+        amp: "fp16" (with dynamic loss scaling), "bf16" or "none".
+        tf32: let Ampere and later GPUs multiply in TF32.
+        deterministic: ask TensorFlow for bit-for-bit repeatable kernels. None: on a CPU yes, on a GPU no.
+        fp16_allreduce: send gradients as half precision.
+        display_every: steps between two rows of the log.
+        eval_every, checkpoint_every: steps between validations and between checkpoints; 0: only at the end.
+        keep_checkpoints: newest checkpoints kept beside the best one.
+    """
+
+    batch_size: int = 8
+    loss: str = "adaptive_loss"
+    loss_scope: str = "global"
+    image_loss_weight: float = 0.0
+    dice_loss_weight: float = 0.0
+    optimizer: str = "rmsprop"
+    learning_rate: float = 1e-4
+    schedule: str = "staircase"
+    learning_rate_decay_factor: float = 0.8
+    learning_rate_decay_steps: int = 500
+    total_steps: int = 2500
+    warmup_steps: int = 0
+    scale_lr: bool = False
+    rmsprop_decay: float = 0.9
+    rmsprop_momentum: float = 0.8
+    rmsprop_epsilon: float = 1e-10
+    weight_decay: float = 1e-5
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    amp: str = "none"
+    xla: bool = False
+    tf32: bool = True
+    deterministic: Optional[bool] = None
+    fp16_allreduce: bool = False
+    seed: int = 0
+    display_every: int = 50
+    eval_every: int = 0
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 5
+
+    def _check(self) -> None:
+        _choice("loss", self.loss, LOSSES)
+        _choice("loss_scope", self.loss_scope, LOSS_SCOPES)
+        _choice("optimizer", self.optimizer, OPTIMIZERS)
+        _choice("schedule", self.schedule, SCHEDULES)
+        _choice("amp", self.amp, PRECISIONS)
+        for name in ("batch_size", "learning_rate_decay_steps", "total_steps", "accumulate", "display_every"):
+            _within(name, getattr(self, name), 1)
+        _within("keep_checkpoints", self.keep_checkpoints, 1)
+        for name in ("warmup_steps", "seed", "eval_every", "checkpoint_every"):
+            _within(name, getattr(self, name), 0)
+        _within("learning_rate", self.learning_rate, 0, open_low=True)
+        _within("rmsprop_epsilon", self.rmsprop_epsilon, 0, open_low=True)
+        _within("learning_rate_decay_factor", self.learning_rate_decay_factor, 0, 1, open_low=True)
+        _within("rmsprop_decay", self.rmsprop_decay, 0, 1)
+        _within("rmsprop_momentum", self.rmsprop_momentum, 0, 1)
+        for name in ("weight_decay", "clip_norm", "image_loss_weight", "dice_loss_weight"):
+            _within(name, getattr(self, name), 0)

@@ -1,0 +1,142 @@
+"""Random access to TFRecord files: where each record lies, and its bytes.
+
+`tf.data.TFRecordDataset` reads from the front only, so resuming means reading everything before again. With an
+index, the batch of any step is found at once, the shuffle is over all records, and any number of files feeds any
+number of workers. Format: length (8 bytes), its masked CRC-32C (4), data, the data's CRC (4); see TensorFlow,
+`tensorflow/core/lib/io/record_writer.h`. Imports nothing of this package, and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+
+
+class RecordFileError(ValueError):
+    """A record file is missing, empty, cut short or no TFRecord file; the message names it."""
+
+
+def _crc_table() -> np.ndarray:
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> 1) ^ np.uint32(0x82F63B78), table >> 1)  # Castagnoli, reflected
+    return table
+
+
+_TABLE = _crc_table()
+
+
+def masked_crc(rows: np.ndarray) -> np.ndarray:
+    """(N, L) uint8 → (N,) uint32: the masked CRC-32C of each row as the TFRecord format stores it."""
+    crc = np.full(len(rows), 0xFFFFFFFF, np.uint32)
+    for column in rows.T:
+        crc = _TABLE[(crc ^ column) & 0xFF] ^ (crc >> np.uint32(8))
+    crc = ~crc
+    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordIndex:
+    """Every record of some files: `files[file_of[i]]` holds record i at `offset[i]`, `length[i]` bytes of data."""
+
+    files: Tuple[str, ...]
+    file_of: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def name(self, record: int) -> str:
+        """For messages: file and byte, so that a bad record can be found."""
+        return f"{self.files[self.file_of[record]]}, byte {self.offset[record]}"
+
+
+def index_files(files: Sequence[str]) -> RecordIndex:
+    """Walk the record headers of all files (data is skipped, not read).
+
+    A damaged length is noticed here through its CRC. Damage inside the data is left to the PNG decoder, whose chunks
+    carry CRCs of their own.
+
+    Raises:
+        RecordFileError: no files, no records at all, or a file that is cut short or is no TFRecord file.
+    """
+    names = tuple(sorted(os.fspath(name) for name in files))
+    file_of: List[int] = []
+    starts: List[int] = []
+    headers: List[bytes] = []
+    for number, name in enumerate(names):
+        try:
+            size = os.path.getsize(name)
+            with open(name, "rb", buffering=0) as stream:
+                position = 0
+                while position < size:
+                    stream.seek(position)
+                    header = stream.read(HEADER_BYTES)
+                    end = position + HEADER_BYTES + int.from_bytes(header[:8], "little") + FOOTER_BYTES
+                    if len(header) < HEADER_BYTES or end > size:
+                        raise RecordFileError(f"{name}: cut short or no TFRecord file (record at byte {position})")
+                    file_of.append(number)
+                    starts.append(position + HEADER_BYTES)
+                    headers.append(header)
+                    position = end
+        except OSError as error:
+            raise RecordFileError(f"{name}: cannot be read: {error.strerror}") from error
+    if not headers:
+        raise RecordFileError(
+            f"no records in {len(names)} files" + (f", the first of them {names[0]}" if names else "")
+        )
+    raw = np.frombuffer(b"".join(headers), np.uint8).reshape(-1, HEADER_BYTES)
+    index = RecordIndex(
+        files=names,
+        file_of=np.asarray(file_of, np.int32),
+        offset=np.asarray(starts, np.int64),
+        length=raw[:, :8].copy().view("<i8")[:, 0],
+    )
+    bad = np.flatnonzero(masked_crc(raw[:, :8]) != raw[:, 8:].copy().view("<u4")[:, 0])
+    if bad.size:
+        raise RecordFileError(f"{index.name(int(bad[0]))}: damaged, or no TFRecord file (length fails its check sum)")
+    return index
+
+
+class RecordReader:
+    """Reads records of an index from any thread; each file is opened once."""
+
+    def __init__(self, index: RecordIndex) -> None:
+        self._index = index
+        self._open: Dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def read(self, record: int) -> bytes:
+        """The record's serialised data.
+
+        Raises:
+            RecordFileError: the file has gone or has changed since it was indexed.
+        """
+        number = int(self._index.file_of[record])
+        try:
+            with self._lock:
+                if number not in self._open:
+                    self._open[number] = os.open(self._index.files[number], os.O_RDONLY)
+            data = os.pread(self._open[number], int(self._index.length[record]), int(self._index.offset[record]))
+        except OSError as error:
+            raise RecordFileError(f"{self._index.name(record)}: cannot be read: {error.strerror}") from error
+        if len(data) != self._index.length[record]:
+            raise RecordFileError(f"{self._index.name(record)}: cut short since it was indexed")
+        return data
+
+    def close(self) -> None:
+        with self._lock:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+
+    def __del__(self) -> None:
+        self.close()
