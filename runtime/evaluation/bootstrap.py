@@ -1,8 +1,8 @@
 """Confidence intervals by resampling identities, and the paired difference of two detectors.
 
 Frames of a video and videos of a person are not independent, so whole clusters (people) are drawn with replacement; a
-cluster drawn twice weighs 2. The percentile interval is widened for few clusters as in Hesterberg, "What Teachers Should
-Know About the Bootstrap", The American Statistician 69 (2015), section 4.3.1 ("expanded percentile").
+cluster drawn twice weighs 2. The percentile interval is widened for few clusters as in Hesterberg, "What Teachers
+Should Know About the Bootstrap", The American Statistician 69 (2015), section 4.3.1 ("expanded percentile").
 """
 
 from __future__ import annotations

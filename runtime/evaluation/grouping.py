@@ -17,7 +17,8 @@ REAL_METHOD = "real"
 KEY_COLUMNS = ("dataset", "method", "compression", "video")
 BREAKDOWNS = ("dataset", "method", "compression", "face_size", "skin_tone")
 UNKNOWN = "unknown"
-# Side of the face box in pixels of the source video; 64 and 128 are about a face in a group and in an interview at 360p.
+# Side of the face box in pixels of the source video; 64 and 128 are about a face in a group and in an interview at
+# 360p.
 FACE_SIZE_EDGES_PX = (64, 128, 256)
 
 
@@ -40,8 +41,8 @@ def identity_clusters(identities: Sequence[Iterable[str]]) -> np.ndarray:
     """(N,) cluster number of each row: rows that share an identity, directly or through others, get the same one.
 
     Args:
-        identities: N collections of identity names, e.g. {"183", "253"} for a swap between two people. A row without any is
-            an error: it would be its own person and make every interval too narrow.
+        identities: N collections of identity names, e.g. {"183", "253"} for a swap between two people. A row without
+            any is an error: it would be its own person and make every interval too narrow.
     """
     parent: dict[str, str] = {}
 
@@ -70,7 +71,8 @@ def split_identities(text: str) -> list[str]:
 def match_pairs(frames: pd.DataFrame) -> np.ndarray:
     """(P, 2) positions (fake, original): frames of a fake and of its own original at the same index and face track.
 
-    frames: columns key, original (key of the original), label, frame_index, track. A fake frame without a partner is left out.
+    frames: columns key, original (key of the original), label, frame_index, track. A fake frame without a partner is
+    left out.
     """
     columns = ["source", "frame_index", "track"]
     table = pd.DataFrame(
@@ -91,8 +93,9 @@ def match_pairs(frames: pd.DataFrame) -> np.ndarray:
 def breakdown(table: pd.DataFrame, column: str) -> list[tuple[str, np.ndarray]]:
     """(value, positions) of every group of `column`, in order of value; nothing if the column holds one value or none.
 
-    By method, a group holds the fakes of the method and the reals they are judged against: their own originals, or, where a
-    table has none, every real of the same dataset and compression. By anything else, a group is the rows with the value.
+    By method, a group holds the fakes of the method and the reals they are judged against: their own originals, or,
+    where a table has none, every real of the same dataset and compression. By anything else, a group is the rows with
+    the value.
     """
     if column not in table:
         return []

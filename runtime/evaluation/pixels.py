@@ -2,10 +2,11 @@
 
 Definitions (peers differ, so they are spelled out):
 * A pixel is *faked* where the mask is above MASK_THRESHOLD, *marked* where the probability reaches the threshold.
-* IoU and Dice are taken on fakes whose mask is not empty; an empty union cannot occur there. A fake with an empty mask has
-  no IoU (NaN) and is counted. A real frame has no IoU either: it has `area`, the share of the crop marked.
+* IoU and Dice are taken on fakes whose mask is not empty; an empty union cannot occur there. A fake with an empty mask
+  has no IoU (NaN) and is counted. A real frame has no IoU either: it has `area`, the share of the crop marked.
 * Pixel AUC: faked against untouched pixels of the same fake frames.
-* Region AUC: the faked pixels of a fake against the same pixels of its original, so knowing where faces are earns nothing.
+* Region AUC: the faked pixels of a fake against the same pixels of its original, so knowing where faces are earns
+  nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Optional
 import numpy as np
 
 MASK_THRESHOLD = 0.5
-# Histogram bins are equal in logit, not in probability: networks put most pixels within 1e-4 of 0, which equal-width bins
-# would merge. ±12 is p = 6e-6 … 1 - 6e-6, about where float32 sigmoids lose resolution.
+# Histogram bins are equal in logit, not in probability: networks put most pixels within 1e-4 of 0, which equal-width
+# bins would merge. ±12 is p = 6e-6 … 1 - 6e-6, about where float32 sigmoids lose resolution.
 HISTOGRAM_BINS = 1024
 LOGIT_LIMIT = 12.0
 

@@ -12,11 +12,6 @@ from typing import Optional
 
 import numpy as np
 
-# Log loss clips probabilities here, so that one certain and wrong answer costs 13.8 and not infinity.
-LOG_LOSS_CLIP = 1e-6
-# Equal-width bins of the fake probability for ECE and the reliability plot.
-ECE_BINS = 10
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -152,63 +147,6 @@ def reals_needed(limit: float) -> int:
     return int(np.ceil(1 / limit))
 
 
-def is_probability(scores: np.ndarray) -> bool:
-    """Whether every decided score lies in [0, 1], so that log loss, Brier and ECE can be read at all."""
-    decided = np.asarray(scores, dtype=np.float64)
-    decided = decided[~np.isnan(decided)]
-    return bool(decided.size) and bool(((decided >= 0) & (decided <= 1)).all())
-
-
-def log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
-    """Mean negative log-likelihood in nats, probabilities clipped to [LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP]."""
-    labels, probabilities = _check_probabilities(labels, probabilities)
-    clipped = np.clip(probabilities, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    return _mean(-np.log(np.where(labels == 1, clipped, 1 - clipped)), weights)
-
-
-def brier(labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
-    """Mean squared difference between probability and label, in [0, 1]."""
-    labels, probabilities = _check_probabilities(labels, probabilities)
-    return _mean((probabilities - labels) ** 2, weights)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Equal-width bins of the fake probability: weight, mean probability and share of fakes in each ((bins,), NaN if empty)."""
-
-    edges: np.ndarray
-    weight: np.ndarray
-    mean_probability: np.ndarray
-    fake_share: np.ndarray
-
-
-def reliability(
-    labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None, bins: int = ECE_BINS
-) -> Reliability:
-    """Bins [0, 1/bins), …, [1 - 1/bins, 1]; the last one holds 1."""
-    labels, probabilities = _check_probabilities(labels, probabilities)
-    rows = np.ones(labels.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    weight = np.bincount(index, rows, bins)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_probability = np.bincount(index, rows * probabilities, bins) / weight
-        fake_share = np.bincount(index, rows * labels, bins) / weight
-    return Reliability(np.linspace(0, 1, bins + 1), weight, mean_probability, fake_share)
-
-
-def expected_calibration_error(
-    labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None, bins: int = ECE_BINS
-) -> float:
-    """Weighted mean over equal-width bins of |mean fake probability - share of fakes|, in [0, 1]; NaN without rows."""
-    table = reliability(labels, probabilities, weights, bins)
-    total = table.weight.sum()
-    if not total > 0:
-        return float("nan")
-    filled = table.weight > 0
-    gaps = np.abs(table.mean_probability[filled] - table.fake_share[filled])
-    return float(np.sum(table.weight[filled] * gaps) / total)
-
-
 @dataclass(frozen=True)
 class OperatingPoint:
     """Rates at one threshold. NaN where the class is missing."""
@@ -223,15 +161,16 @@ class OperatingPoint:
 def operating_point(
     labels: np.ndarray, scores: np.ndarray, threshold: float, weights: Optional[np.ndarray] = None
 ) -> OperatingPoint:
-    """`score >= threshold` is called fake. The threshold is given, never chosen here: choosing it on these rows would leak."""
+    """`score >= threshold` is called fake. The threshold is given, never chosen here: choosing it on these rows would
+    leak."""
     labels, scores = check_labels_scores(labels, scores)
     rows = np.ones(labels.size) if weights is None else np.asarray(weights, dtype=np.float64)
     called = scores >= threshold
-    tpr = _mean(called[labels == 1], rows[labels == 1])
-    fpr = _mean(called[labels == 0], rows[labels == 0])
+    tpr = weighted_mean(called[labels == 1], rows[labels == 1])
+    fpr = weighted_mean(called[labels == 0], rows[labels == 0])
     return OperatingPoint(
         threshold=float(threshold),
-        accuracy=_mean(called == (labels == 1), rows),
+        accuracy=weighted_mean(called == (labels == 1), rows),
         balanced_accuracy=(tpr + 1 - fpr) / 2,
         tpr=tpr,
         fpr=fpr,
@@ -243,7 +182,7 @@ def paired_score(fake_scores: np.ndarray, original_scores: np.ndarray, weights: 
 
     Row i of both is one frame index and box, so source and compression are the same on both sides.
     """
-    return _mean(pair_wins(fake_scores, original_scores), weights)
+    return weighted_mean(pair_wins(fake_scores, original_scores), weights)
 
 
 def pair_wins(fake_scores: np.ndarray, original_scores: np.ndarray) -> np.ndarray:
@@ -286,7 +225,7 @@ class SameSource:
             per_source = np.bincount(self._inverse, np.asarray(weights, dtype=np.float64), len(self._aucs))
             per_source = per_source / np.maximum(self._sizes, 1)
         usable = ~np.isnan(self._aucs)
-        return _mean(self._aucs[usable], per_source[usable])
+        return weighted_mean(self._aucs[usable], per_source[usable])
 
 
 def same_source_auc(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> float:
@@ -298,8 +237,8 @@ def fill_undecided(labels: np.ndarray, scores: np.ndarray, how: str) -> tuple[np
     """Make undecided and failed rows (NaN scores) countable.
 
     Args:
-        how: "dropped" leaves them out; "worst" gives each the most wrong answer (fake: -inf, real: +inf, which rank below
-            and above everything and are wrong at every finite threshold).
+        how: "dropped" leaves them out; "worst" gives each the most wrong answer (fake: -inf, real: +inf, which rank
+            below and above everything and are wrong at every finite threshold).
     Returns:
         labels, scores, and the (M,) indices of the rows kept.
     """
@@ -314,19 +253,8 @@ def fill_undecided(labels: np.ndarray, scores: np.ndarray, how: str) -> tuple[np
     raise ValueError(f'how must be "dropped" or "worst", not {how!r}')
 
 
-def as_probabilities(scores: np.ndarray) -> np.ndarray:
-    """-inf → 0 and +inf → 1, the worst answers a probability can give; the rest as it is."""
-    return np.clip(np.asarray(scores, dtype=np.float64), 0.0, 1.0)
-
-
-def _check_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels, probabilities = check_labels_scores(labels, probabilities)
-    if probabilities.size and not is_probability(probabilities):
-        raise ValueError("probabilities must lie in [0, 1]")
-    return labels, probabilities
-
-
-def _mean(values: np.ndarray, weights: Optional[np.ndarray]) -> float:
+def weighted_mean(values: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
+    """Mean of (N,) values; NaN if the weights add up to nothing."""
     values = np.asarray(values, dtype=np.float64)
     total = float(values.size) if weights is None else float(np.sum(weights))
     if not total > 0:

@@ -35,7 +35,7 @@ class TableError(ValueError):
 def read_csv(path: Path) -> pd.DataFrame:
     """The file as it is, text columns as text (so that a video called `007` stays `007`)."""
     try:
-        table = pd.read_csv(path, dtype={name: str for name in _TEXT}, keep_default_na=True)
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=True)
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -52,7 +52,8 @@ def normalise(table: pd.DataFrame, where: str = "table") -> pd.DataFrame:
     """A table with every column of the module's docstring, plus key and cluster; rows keep their order.
 
     Raises:
-        TableError: a required column is missing, a label is not 0 or 1, a score is not a number, an original is ambiguous.
+        TableError: a required column is missing, a label is not 0 or 1, a score is not a number, an original is
+            ambiguous.
     """
     missing = [name for name in REQUIRED if name not in table]
     if missing:
@@ -98,7 +99,8 @@ def _default(table: pd.DataFrame, column: str, value: object) -> None:
 
 
 def _original_keys(table: pd.DataFrame, where: str) -> pd.Series:
-    """Bare original names become keys; a name that no row carries keeps a key of its own, so that identities still connect."""
+    """Bare original names become keys; a name that no row carries keeps a key of its own, so that identities still
+    connect."""
     reals = table[table["label"] == 0]
     by_place: dict[tuple[str, str, str], set[str]] = {}
     for dataset, compression, video, key in reals[["dataset", "compression", "video", "key"]].itertuples(index=False):
@@ -126,12 +128,14 @@ def load_frames(path: Path) -> pd.DataFrame:
 def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
     """One row a video: the mean over frames of the highest-scoring face (SBI's rule); NaN if no frame has a score.
 
-    frames: normalised. Other columns are the video's own; face_px is the median.
+    frames: normalised. Other columns are the video's own; face_px is the median. Frame probabilities are left out:
+    their mean is not a probability of the video.
     """
     per_frame = frames.groupby(["key", "frame_index"], sort=False)["score"].max()  # max skips NaN
     score = per_frame.groupby("key", sort=False).mean()
-    videos = frames.drop_duplicates("key").drop(columns=["score", "frame_index", "track"]).reset_index(drop=True)
+    videos = frames.drop_duplicates("key").reset_index(drop=True).assign(frame_index=0, track=0)
     videos["score"] = videos["key"].map(score)
+    videos = videos.drop(columns=[name for name in ("probability",) if name in videos])
     scored = videos["score"].notna()
     videos["state"] = np.where(scored, "ok", np.where(videos["state"] == "ok", UNDECIDED_STATE, videos["state"]))
     if "face_px" in frames:

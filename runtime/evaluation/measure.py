@@ -1,0 +1,241 @@
+"""A normalised score table → every number with its interval, overall and by group, undecided rows both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from runtime.evaluation import bootstrap, grouping, probability, stats
+from runtime.evaluation.bootstrap import Estimate, Statistic
+from runtime.evaluation.pixels import PixelHistograms, PooledHistograms
+
+TREATMENTS = ("dropped", "worst")
+CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
+# What calling every score 0.5 earns: the row every table begins with.
+CHANCE = {
+    "auc": 0.5,
+    "paired": 0.5,
+    "same_source_auc": 0.5,
+    "region_auc": 0.5,
+    "log_loss": float(np.log(2)),
+    "brier": 0.25,
+    "eer": 0.5,
+    "tpr_at_fpr_1": 0.0,
+    "tpr_at_fpr_10": 0.0,
+    "balanced_accuracy": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    threshold: a video or frame is called fake at this probability (or score, where a table has no probabilities) and
+    above.
+    cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
+    """
+
+    threshold: Optional[float] = 0.5
+    resamples: int = bootstrap.DEFAULT_RESAMPLES
+    confidence: float = bootstrap.DEFAULT_CONFIDENCE
+    seed: int = 0
+    cluster: str = "identity"
+
+    def __post_init__(self) -> None:
+        if self.cluster not in CLUSTER_COLUMNS:
+            raise ValueError(f"cluster must be one of {', '.join(CLUSTER_COLUMNS)}, not {self.cluster!r}")
+        if self.resamples < 1:
+            raise ValueError(f"resamples must be at least 1, not {self.resamples}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, not {self.confidence}")
+
+
+def score_statistics(table: pd.DataFrame, threshold: Optional[float] = 0.5) -> dict[str, Statistic]:
+    """Functions of row weights for a normalised table whose undecided rows are dropped or filled.
+
+    Log loss, Brier and ECE need a `probability` column or scores within [0, 1] and are absent otherwise; the operating
+    point is taken on the same values, or on the scores if there are none.
+    """
+    labels = table["label"].to_numpy()
+    scores = table["score"].to_numpy(dtype=np.float64)
+    ranking = stats.Ranking(labels, scores)
+    same = stats.SameSource(labels, scores, table["original"].to_numpy(dtype=str))
+    pairs = grouping.match_pairs(table)
+    wins = stats.pair_wins(scores[pairs[:, 0]], scores[pairs[:, 1]])
+    statistics: dict[str, Statistic] = {
+        "auc": lambda weights: ranking.curve(weights).auc(),
+        "ap": lambda weights: ranking.curve(weights).average_precision(),
+        "eer": lambda weights: ranking.curve(weights).equal_error_rate(),
+        "tpr_at_fpr_1": lambda weights: ranking.curve(weights).tpr_at_fpr(0.01),
+        "tpr_at_fpr_10": lambda weights: ranking.curve(weights).tpr_at_fpr(0.10),
+        "paired": lambda weights: stats.weighted_mean(wins, weights[pairs[:, 0]]),
+        "same_source_auc": same.value,
+    }
+    values = calibrated_values(table)
+    if values is not None:
+        chances = probability.as_probabilities(values)
+        statistics["log_loss"] = lambda weights: probability.log_loss(labels, chances, weights)
+        statistics["brier"] = lambda weights: probability.brier(labels, chances, weights)
+        statistics["ece"] = lambda weights: probability.expected_calibration_error(labels, chances, weights)
+    if threshold is not None:
+        judged = scores if values is None else values
+        for name in ("accuracy", "balanced_accuracy", "tpr", "fpr"):
+            statistics[name] = _operating_point(labels, judged, threshold, name)
+    return statistics
+
+
+def calibrated_values(table: pd.DataFrame) -> Optional[np.ndarray]:
+    """(N,) values that can be read as probabilities (±inf for rows filled with the worst answer), or None."""
+    scores = table["score"].to_numpy(dtype=np.float64)
+    filled = np.isinf(scores)
+    if "probability" in table:
+        values = np.where(filled, scores, table["probability"].to_numpy(dtype=np.float64))
+        if not np.isnan(values).any() and probability.is_probability(np.where(filled, np.nan, values)):
+            return values
+    return scores if probability.is_probability(np.where(filled, np.nan, scores)) else None
+
+
+def _operating_point(labels: np.ndarray, values: np.ndarray, threshold: float, name: str) -> Statistic:
+    return lambda weights: getattr(stats.operating_point(labels, values, threshold, weights), name)
+
+
+def pixel_statistics(frames: pd.DataFrame, histograms: Mapping[str, PixelHistograms]) -> dict[str, Statistic]:
+    """Pixel numbers of a frame table with the columns iou, dice and area (share of the crop marked).
+
+    `iou` and `dice` are means over fake frames with a mask, `area_real` over real frames; AUCs pool the videos'
+    histograms.
+    """
+    fake = frames["label"].to_numpy() == 1
+    statistics: dict[str, Statistic] = {}
+    if not {"iou", "dice", "area"} <= set(frames):
+        return statistics
+    for name, column, rows in (
+        ("iou", "iou", fake),
+        ("dice", "dice", fake),
+        ("area_fake", "area", fake),
+        ("area_real", "area", ~fake),
+    ):
+        values = frames[column].to_numpy(dtype=np.float64)
+        statistics[name] = _mean_of(values, np.flatnonzero(rows & ~np.isnan(values)))
+    keys = frames["key"].to_numpy()
+    names, first_row = np.unique(keys, return_index=True)
+    kept = [number for number, name in enumerate(names) if name in histograms]
+    if kept:
+        stacked = PooledHistograms([histograms[names[number]] for number in kept])
+        rows = first_row[kept]  # all rows of a video carry one weight
+        statistics["pixel_auc"] = lambda weights: stacked.pixel_auc(weights[rows])[0]
+        statistics["region_auc"] = lambda weights: stacked.region_auc(weights[rows])[0]
+    return statistics
+
+
+def _mean_of(values: np.ndarray, rows: np.ndarray) -> Statistic:
+    return lambda weights: stats.weighted_mean(values[rows], weights[rows])
+
+
+def filled_table(table: pd.DataFrame, how: str) -> pd.DataFrame:
+    """The table with undecided rows dropped or given the worst answer (`stats.fill_undecided`)."""
+    _, scores, kept = stats.fill_undecided(table["label"].to_numpy(), table["score"].to_numpy(), how)
+    filled = table.iloc[kept].reset_index(drop=True)
+    filled["score"] = scores
+    return filled
+
+
+def counts(table: pd.DataFrame) -> dict[str, Any]:
+    """Rows, classes, and why rows have no score. `table` is normalised, its undecided rows still NaN."""
+    undecided = table["score"].isna()
+    fake = table["label"] == 1
+    return {
+        "rows": len(table),
+        "videos": int(table["key"].nunique()),
+        "real_videos": int(table.loc[~fake, "key"].nunique()),
+        "fake_videos": int(table.loc[fake, "key"].nunique()),
+        "identities": int(table["cluster"].nunique()),
+        "undecided": int(undecided.sum()),
+        "undecided_real": int((undecided & ~fake).sum()),
+        "undecided_fake": int((undecided & fake).sum()),
+        "undecided_by_state": {str(k): int(v) for k, v in table.loc[undecided, "state"].value_counts().items()},
+        "pairs": len(grouping.match_pairs(table)),
+    }
+
+
+def measure(
+    table: pd.DataFrame, settings: Settings, histograms: Optional[Mapping[str, PixelHistograms]] = None
+) -> dict[str, Any]:
+    """One group's numbers: {"counts": …, "dropped": {name: estimate}, "worst": {name: estimate}}.
+
+    With nothing undecided, "worst" is the same as "dropped". Pixel numbers (rows that have them) stand under "pixels".
+    """
+    result: dict[str, Any] = {"counts": counts(table)}
+    for how in TREATMENTS:
+        if how == "worst" and not result["counts"]["undecided"]:
+            result["worst"] = result["dropped"]
+            continue
+        filled = filled_table(table, how)
+        result[how] = _estimates(score_statistics(filled, settings.threshold), filled, settings)
+        _note_resolution(result[how], filled)
+    pixel = pixel_statistics(table, histograms or {})
+    if pixel:
+        result["pixels"] = _estimates(pixel, table, settings)
+        fake = table["label"] == 1
+        result["counts"]["fake_frames_without_mask"] = int((fake & table["iou"].isna() & table["score"].notna()).sum())
+    return result
+
+
+def _estimates(statistics: dict[str, Statistic], table: pd.DataFrame, settings: Settings) -> dict[str, dict[str, Any]]:
+    clusters = table[CLUSTER_COLUMNS[settings.cluster]].to_numpy()
+    estimates = bootstrap.bootstrap(statistics, clusters, settings.resamples, settings.confidence, settings.seed)
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}
+
+
+def _note_resolution(estimates: dict[str, dict[str, Any]], table: pd.DataFrame) -> None:
+    reals = int((table["label"] == 0).sum())
+    for name, limit in (("tpr_at_fpr_1", 0.01), ("tpr_at_fpr_10", 0.10)):
+        if reals < stats.reals_needed(limit) and estimates[name]["value"] is not None:
+            note = f"{reals} reals cannot show a false-positive rate of {limit:.0%}: this is the rate without any"
+            estimates[name]["note"] = "; ".join(part for part in (estimates[name]["note"], note) if part)
+
+
+def measure_groups(
+    table: pd.DataFrame, settings: Settings, histograms: Optional[Mapping[str, PixelHistograms]] = None
+) -> dict[str, dict[str, Any]]:
+    """{column: {value: measure(...)}} for every breakdown that the table has more than one group of."""
+    groups: dict[str, dict[str, Any]] = {}
+    for column in grouping.BREAKDOWNS:
+        parts = grouping.breakdown(table, column)
+        if parts:
+            groups[column] = {name: measure(table.iloc[rows], settings, histograms) for name, rows in parts}
+    return groups
+
+
+def evaluate(
+    frames: pd.DataFrame,
+    settings: Settings,
+    histograms: Optional[Mapping[str, PixelHistograms]] = None,
+    videos: Optional[pd.DataFrame] = None,
+) -> dict[str, Any]:
+    """The whole evaluation of one detector as a JSON-able dict.
+
+    Args:
+        frames: normalised frame table.
+        videos: normalised video table, if the detector has video scores of its own; otherwise
+        `tables.to_videos(frames)`.
+    """
+    from runtime.evaluation import tables
+
+    videos = tables.to_videos(frames) if videos is None else videos
+    return {
+        "settings": {**asdict(settings), "ece_bins": probability.ECE_BINS, "log_loss_clip": probability.LOG_LOSS_CLIP},
+        "positive_class": "fake = 1",
+        "frame": {"all": measure(frames, settings, histograms), "by": measure_groups(frames, settings, histograms)},
+        "video": {"all": measure(videos, settings), "by": measure_groups(videos, settings)},
+        "chance": dict(CHANCE),
+    }
+
+
+def estimate_of(entry: Mapping[str, Any], name: str) -> Optional[Estimate]:
+    """The estimate stored under `name` in a measured group, or None if the group has no such number."""
+    return Estimate(**entry[name]) if name in entry else None
