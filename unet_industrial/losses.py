@@ -1,0 +1,184 @@
+"""Losses from logits and masks to a scalar, under the reference's names.
+
+Every loss of the reference is a function of a few sums over the batch, so it comes in two halves: `sums` (which add up
+over batches and workers) and `from_sums`. A worker that allreduces the sums between the two gets the loss of the
+global batch. All of it computes in float32, whatever the logits' precision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Callable, Dict, Optional, Sequence, Tuple
+
+import tensorflow as tf
+
+from unet_industrial.config import LOSSES
+
+DICE_SMOOTHING = 1.0  # the reference's Laplace constant, in numerator and denominator
+ADAPTIVE_SWITCH = 0.3  # `adaptive_loss` is Dice strictly below this Dice loss, cross-entropy otherwise
+
+# Our recipe's terms beside the pixel cross-entropy.
+DICE_WEIGHT = 0.5
+IMAGE_WEIGHT = 0.3
+TOP_SHARE = 0.03  # share of an image's logits, the largest, whose mean is the image's logit
+
+
+def _bce(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of each pixel, max(z, 0) - z*y + log(1 + exp(-|z|)): finite for any finite logit."""
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=mask, logits=logits)
+
+
+# name of a sum → its summand for each pixel, from logits, probabilities and mask
+_SUMMANDS: Dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "bce": lambda z, p, y: _bce(z, y),
+    "pixels": lambda z, p, y: tf.ones_like(y),
+    "squared_error": lambda z, p, y: tf.square(p - y),
+    "overlap": lambda z, p, y: p * y,
+    "probability": lambda z, p, y: p,
+    "mask": lambda z, p, y: y,
+    "probability_squared": lambda z, p, y: tf.square(p),
+    "mask_squared": lambda z, p, y: tf.square(y),
+}
+
+
+def _cross_entropy(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return s["bce"] / s["pixels"]
+
+
+def _l2(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return 0.5 * s["squared_error"]
+
+
+def _dice(overlap: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    return 1.0 - (2.0 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
+
+
+def _sorensen(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return _dice(s["overlap"], s["probability"] + s["mask"])
+
+
+def _jaccard(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return _dice(s["overlap"], s["probability_squared"] + s["mask_squared"])
+
+
+def _adaptive(dice: tf.Tensor, s: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.where(dice < ADAPTIVE_SWITCH, dice, _cross_entropy(s))
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """`loss(logits, mask)` → float32 scalar; logits (B, H, W, 1) of any float dtype, mask the same shape in [0, 1].
+
+    Attributes:
+        name: what `get_loss` knows it by.
+        terms: names of the sums it needs, in the order of `sums`.
+    """
+
+    name: str
+    terms: Tuple[str, ...]
+    _finish: Callable[[Dict[str, tf.Tensor]], tf.Tensor]
+
+    def sums(self, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """(len(terms),) float32: sums over every pixel of the batch. They add up over batches and workers."""
+        logits, mask = tf.cast(logits, tf.float32), tf.cast(mask, tf.float32)
+        logits.shape.assert_is_compatible_with(mask.shape)  # a broadcast would train, silently, on nonsense
+        probability = tf.sigmoid(logits)
+        return tf.stack([tf.reduce_sum(_SUMMANDS[term](logits, probability, mask)) for term in self.terms])
+
+    def from_sums(self, sums: tf.Tensor) -> tf.Tensor:
+        """The loss, float32 scalar, from what `sums` returned (added up or not)."""
+        return self._finish(dict(zip(self.terms, tf.unstack(sums, num=len(self.terms)))))
+
+    def __call__(self, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return self.from_sums(self.sums(logits, mask))
+
+
+_BCE = ("bce", "pixels")
+_SORENSEN = ("overlap", "probability", "mask")
+_JACCARD = ("overlap", "probability_squared", "mask_squared")
+_LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("x-entropy", _BCE, _cross_entropy),
+        Loss("l2_loss", ("squared_error",), _l2),
+        Loss("dice_sorensen", _SORENSEN, _sorensen),
+        Loss("dice_jaccard", _JACCARD, _jaccard),
+        Loss("adaptive_loss", _BCE + _SORENSEN, lambda s: _adaptive(_sorensen(s), s)),
+        # in the reference's code, but no flag of it leads here
+        Loss("adaptive_loss_jaccard_gate", _BCE + _JACCARD, lambda s: _adaptive(_jaccard(s), s)),
+    )
+}
+
+
+def get_loss(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The loss of that name, called as `loss(logits, mask)` → float32 scalar.
+
+    `x-entropy`: mean binary cross-entropy. `l2_loss`: half the *sum* of squared errors of the probabilities.
+    `dice_sorensen`, `dice_jaccard`: one minus soft Dice over the whole batch, with plain and squared denominators (the
+    latter is no Jaccard index; the name is the reference's). `adaptive_loss`: `dice_sorensen` where that is below 0.3,
+    `x-entropy` otherwise, decided anew for each batch. All of these are `Loss`. `bce_dice_image`: our recipe.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name in _LOSSES:
+        return _LOSSES[name]
+    if name == "bce_dice_image":
+        return bce_dice_image
+    raise ValueError(f"loss {name!r}: allowed are {', '.join((*LOSSES, 'bce_dice_image'))}")
+
+
+def dice_on_fakes(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """`dice_sorensen` over those images of the batch that have any mask; 0 when none has. float32 scalar.
+
+    Dice says nothing useful of an empty mask (it only ever asks for less), so real images are left to cross-entropy.
+    """
+    mask = tf.cast(mask, tf.float32)
+    fake = tf.cast(tf.reduce_max(mask, axis=(1, 2, 3), keepdims=True) > 0, tf.float32)
+    probability = tf.sigmoid(tf.cast(logits, tf.float32)) * fake
+    dice = _dice(tf.reduce_sum(probability * mask), tf.reduce_sum(probability) + tf.reduce_sum(mask))
+    return dice * tf.reduce_max(fake)
+
+
+def image_logits(logits: tf.Tensor, top_share: float = TOP_SHARE) -> tf.Tensor:
+    """(B,) float32: mean of the largest `top_share` of each image's logits (at least one pixel).
+
+    Args:
+        logits: (B, H, W, 1).
+    """
+    flat = tf.reshape(tf.cast(logits, tf.float32), (tf.shape(logits)[0], -1))
+    count = tf.maximum(1, tf.cast(tf.round(top_share * tf.cast(tf.shape(flat)[1], tf.float32)), tf.int32))
+    return tf.reduce_mean(tf.math.top_k(flat, count, sorted=False).values, axis=1)
+
+
+def bce_dice_image(
+    logits: tf.Tensor,
+    mask: tf.Tensor,
+    labels: Optional[tf.Tensor] = None,
+    dice_weight: float = DICE_WEIGHT,
+    image_weight: float = IMAGE_WEIGHT,
+    top_share: float = TOP_SHARE,
+) -> tf.Tensor:
+    """Pixel cross-entropy + `dice_weight` * Dice on fakes + `image_weight` * image-level cross-entropy; float32 scalar.
+
+    Args:
+        logits: (B, H, W, 1), any float dtype.
+        mask: (B, H, W, 1) in [0, 1].
+        labels: (B,) 1 for a fake image, 0 for a real one; None: fake where the mask is not empty.
+    """
+    mask = tf.cast(mask, tf.float32)
+    if labels is None:
+        labels = tf.reduce_max(mask, axis=(1, 2, 3)) > 0
+    pixel = get_loss("x-entropy")(logits, mask)
+    image = tf.reduce_mean(_bce(image_logits(logits, top_share), tf.cast(labels, tf.float32)))
+    return pixel + dice_weight * dice_on_fakes(logits, mask) + image_weight * image
+
+
+def l2_regularisation(variables: Sequence[tf.Variable], weight_decay: float) -> tf.Tensor:
+    """weight_decay * half the sum of squares of all `variables`; float32 scalar.
+
+    The reference hands it every trainable variable, biases and PReLU alphas included.
+    """
+    if not variables or not weight_decay:
+        return tf.constant(0.0)
+    return weight_decay * tf.add_n([tf.nn.l2_loss(tf.cast(variable, tf.float32)) for variable in variables])

@@ -1,0 +1,164 @@
+"""NVIDIA's UNet Industrial (`UNet_v1`) as a Keras model: images in, one logit a pixel out.
+
+Source: NVIDIA/DeepLearningExamples, TensorFlow/Segmentation/UNet_Industrial, model/unet.py (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Tuple
+
+import tensorflow as tf
+
+from unet_industrial.activations import activation_layer
+from unet_industrial.config import DATA_FORMATS, STRIDE, VARIANTS
+from unet_industrial.initializers import get_initializer
+
+SCOPE = "UNet_v1"  # every variable of the reference lies under it
+OUTPUT_BLOCK = "ouputs_block"  # the reference's spelling, kept so that its checkpoints can be read
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """Channels of one variant: input block, three down (and up) blocks, bottleneck, output block."""
+
+    input: int
+    down: Tuple[int, int, int]
+    bottleneck: int
+    output: int
+
+
+FILTERS: Dict[str, Filters] = {
+    "tinyUNet": Filters(32, (32, 64, 128), 256, 32),
+    "original": Filters(64, (128, 256, 512), 1024, 64),
+}
+
+
+@tf.keras.utils.register_keras_serializable("unet_industrial")
+class ToComputeLayout(tf.keras.layers.Layer):
+    """(B, H, W, C) in any dtype → the compute dtype and layout; refuses sizes the network cannot handle.
+
+    Raises:
+        ValueError: a statically known height or width is no multiple of 16.
+        tf.errors.InvalidArgumentError: one known only at run time is none.
+    """
+
+    def __init__(self, data_format: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        if any(size is not None and (size < STRIDE or size % STRIDE) for size in (height, width)):
+            raise ValueError(
+                f"images of {height}x{width} pixels: height and width must be positive multiples of {STRIDE} "
+                "(four poolings); resize, crop or pad them first"
+            )
+        if self.data_format == "channels_first":
+            images = tf.transpose(images, (0, 3, 1, 2))
+        return images
+
+    def get_config(self) -> Dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def build_unet(
+    variant: str = "tinyUNet",
+    in_channels: int = 3,
+    activation: str = "relu",
+    weight_init: str = "he_uniform",
+    data_format: str = "channels_last",
+) -> tf.keras.Model:
+    """The network: (B, H, W, in_channels) float in [-1, 1] → logits (B, H, W, 1) float32; H, W multiples of 16.
+
+    Input and output are NHWC whatever `data_format`, the layout it computes in. `trainable_variables` come in the
+    reference's order: kernel, bias and, with PReLU, alpha of each convolution. Under a `mixed_float16` or
+    `mixed_bfloat16` policy everything but the last 1x1 convolution computes in half precision.
+
+    Args:
+        variant: "tinyUNet" (1,850,305 parameters with one channel, 1,850,881 with three) or "original" (29,137,793).
+        in_channels: channels of the images; the reference's are 1.
+        activation: one of `config.ACTIVATIONS`.
+        weight_init: one of `config.WEIGHT_INITS`, for kernels.
+        data_format: "channels_last" or "channels_first"; on a CPU the latter needs oneDNN.
+    Raises:
+        ValueError: an argument is not among these, or (when called) an image size is no multiple of 16.
+    """
+    if variant not in FILTERS:
+        raise ValueError(f"variant={variant!r}: allowed are {', '.join(VARIANTS)}")
+    if data_format not in DATA_FORMATS:
+        raise ValueError(f"data_format={data_format!r}: allowed are {', '.join(DATA_FORMATS)}")
+    if isinstance(in_channels, bool) or not isinstance(in_channels, int) or in_channels < 1:
+        raise ValueError(f"in_channels={in_channels!r}: must be a positive whole number")
+    filters = FILTERS[variant]
+    channel_axis = -1 if data_format == "channels_last" else 1
+
+    def conv(x: tf.Tensor, channels: int, size: int, name: str, **kwargs: Any) -> tf.Tensor:
+        layer = tf.keras.layers.Conv2D(
+            channels,
+            size,
+            padding="same",  # an even kernel pads at the bottom and right only
+            data_format=data_format,
+            kernel_initializer=get_initializer(weight_init),
+            name=name,
+            **kwargs,
+        )
+        return layer(x)
+
+    def act(x: tf.Tensor, name: str) -> tf.Tensor:
+        return activation_layer(activation, channel_axis, name)(x)
+
+    def conv_pair(x: tf.Tensor, first: int, second: int, block: str) -> tf.Tensor:
+        x = act(conv(x, first, 3, f"{block}_conv2d"), f"{block}_act1")
+        return act(conv(x, second, 3, f"{block}_conv2d_1"), f"{block}_act2")
+
+    def pool(x: tf.Tensor, block: str) -> tf.Tensor:
+        return tf.keras.layers.MaxPooling2D(2, data_format=data_format, name=f"{block}_pool")(x)
+
+    def up(x: tf.Tensor, channels: int, block: str) -> tf.Tensor:
+        x = tf.keras.layers.UpSampling2D(2, data_format=data_format, name=f"{block}_upsample")(x)
+        return act(conv(x, channels, 2, f"{block}_deconv2d_conv2d"), f"{block}_act3")
+
+    def concat(x: tf.Tensor, skip: tf.Tensor, block: str) -> tf.Tensor:
+        return tf.keras.layers.Concatenate(axis=channel_axis, name=f"{block}_concat")([x, skip])
+
+    images = tf.keras.Input((None, None, in_channels), name="images")
+    x = ToComputeLayout(data_format, name="input_reshape")(images)
+    skips = []
+    blocks = [("input_block", filters.input)]
+    blocks += [(f"downsample_block_{level}", size) for level, size in enumerate(filters.down, 1)]
+    for block, channels in blocks:
+        skips.append(conv_pair(x, channels, channels, block))
+        x = pool(skips[-1], block)
+    x = conv_pair(x, filters.bottleneck, filters.bottleneck, "bottleneck_block")
+    x = up(x, filters.bottleneck // 2, "bottleneck_block")
+    for level, channels in enumerate(reversed(filters.down), 1):
+        block = f"upsample_block_{level}"
+        x = conv_pair(concat(x, skips.pop(), block), channels, channels // 2, block)
+        x = up(x, channels // 2, block)
+    x = conv_pair(concat(x, skips.pop(), OUTPUT_BLOCK), filters.output, filters.output, OUTPUT_BLOCK)
+    x = conv(
+        x, 1, 1, f"{OUTPUT_BLOCK}_conv2d_2", dtype="float32"
+    )  # half-precision logits cost the loss its last digits
+    if data_format == "channels_first":
+        x = tf.keras.layers.Permute((2, 3, 1), dtype="float32", name="output_layout")(x)
+    return tf.keras.Model(images, x, name=SCOPE)
+
+
+def reference_variable_names(model: tf.keras.Model) -> List[str]:
+    """The reference's name of each of `model.trainable_variables`, e.g. "UNet_v1/input_block/conv2d/kernel"."""
+    names = []
+    for variable in model.trainable_variables:
+        layer, kind = variable.name.split(":")[0].rsplit("/", 1)
+        layer = layer.rsplit("/", 1)[-1]
+        block, _, rest = layer.partition("_deconv2d_") if "_deconv2d_" in layer else ("", "", "")
+        if block:
+            rest = f"deconv2d/{rest}"
+        elif kind == "alpha":
+            block, rest = layer.rsplit("_", 1)
+            rest = f"{rest}/prelu"
+        else:
+            block, rest = layer.split("_conv2d", 1)
+            rest = f"conv2d{rest}"
+        names.append(f"{SCOPE}/{block}/{rest}/{kind}")
+    return names
