@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 import tensorflow as tf
 
@@ -39,7 +39,7 @@ class SigmoidPReLU(tf.keras.layers.Layer):
             slope = tf.reshape(slope, (-1, 1, 1))
         return tf.maximum(inputs, inputs * slope)
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shared": self.shared, "channel_axis": self.channel_axis}
 
 
@@ -54,7 +54,7 @@ class CReLU(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.crelu(inputs, axis=self.channel_axis)
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channel_axis": self.channel_axis}
 
 

@@ -8,7 +8,8 @@ global batch. All of it computes in float32, whatever the logits' precision.
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -29,7 +30,7 @@ def _bce(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 # name of a sum → its summand for each pixel, from logits, probabilities and mask
-_SUMMANDS: Dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
+_SUMMANDS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "bce": lambda z, p, y: _bce(z, y),
     "pixels": lambda z, p, y: tf.ones_like(y),
     "squared_error": lambda z, p, y: tf.square(p - y),
@@ -41,11 +42,11 @@ _SUMMANDS: Dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
 }
 
 
-def _cross_entropy(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _cross_entropy(s: dict[str, tf.Tensor]) -> tf.Tensor:
     return s["bce"] / s["pixels"]
 
 
-def _l2(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _l2(s: dict[str, tf.Tensor]) -> tf.Tensor:
     return 0.5 * s["squared_error"]
 
 
@@ -53,15 +54,15 @@ def _dice(overlap: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return 1.0 - (2.0 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
 
 
-def _sorensen(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _sorensen(s: dict[str, tf.Tensor]) -> tf.Tensor:
     return _dice(s["overlap"], s["probability"] + s["mask"])
 
 
-def _jaccard(s: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _jaccard(s: dict[str, tf.Tensor]) -> tf.Tensor:
     return _dice(s["overlap"], s["probability_squared"] + s["mask_squared"])
 
 
-def _adaptive(dice: tf.Tensor, s: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _adaptive(dice: tf.Tensor, s: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.where(dice < ADAPTIVE_SWITCH, dice, _cross_entropy(s))
 
 
@@ -75,8 +76,8 @@ class Loss:
     """
 
     name: str
-    terms: Tuple[str, ...]
-    _finish: Callable[[Dict[str, tf.Tensor]], tf.Tensor]
+    terms: tuple[str, ...]
+    _finish: Callable[[dict[str, tf.Tensor]], tf.Tensor]
 
     def sums(self, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """(len(terms),) float32: sums over every pixel of the batch. They add up over batches and workers."""

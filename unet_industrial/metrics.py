@@ -8,7 +8,8 @@ denominator (recall without any positive, ...) is NaN: undefined, neither 0 nor 
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def _flat(values: np.ndarray, name: str) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
-def _pair(prob: np.ndarray, mask: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _pair(prob: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if np.shape(prob) != np.shape(mask):
         raise ValueError(f"prob of shape {np.shape(prob)} and mask of shape {np.shape(mask)} must be alike")
     return _flat(prob, "prob"), _flat(mask, "mask")
@@ -87,7 +88,7 @@ def pixel_counts(
     mask: np.ndarray,
     thresholds: Sequence[float] = THRESHOLDS,
     target_threshold: Optional[float] = TARGET_THRESHOLD,
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(B, T) each: true positive, false positive and false negative pixels of each image.
 
     Args:
@@ -124,7 +125,7 @@ def image_scores(prob: np.ndarray) -> np.ndarray:
 
 def image_confusion(
     scores: np.ndarray, labels: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Counts `tp`, `tn`, `fp`, `fn`, (T,) each, of images called fake where their score is above T.
 
     Args:
@@ -279,7 +280,7 @@ class SegmentationResult:
     tpr: np.ndarray
     tnr: np.ndarray
 
-    def at(self, threshold: float) -> Dict[str, float]:
+    def at(self, threshold: float) -> dict[str, float]:
         """Every number at one of the thresholds, e.g. {"dice": 0.9, ...}.
 
         Raises:
@@ -291,9 +292,9 @@ class SegmentationResult:
         values = dataclasses.asdict(self)
         return {name: float(value[found[0]] if np.ndim(value) else value) for name, value in values.items()}
 
-    def flat(self) -> Dict[str, float]:
+    def flat(self) -> dict[str, float]:
         """{"dice@0.5": ..., ...}: one entry a number and threshold, for logs and JSON."""
-        flat: Dict[str, float] = {"images": self.images, "fake_images": self.fake_images}
+        flat: dict[str, float] = {"images": self.images, "fake_images": self.fake_images}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if np.ndim(value) and field.name != "thresholds":

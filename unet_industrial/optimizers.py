@@ -6,7 +6,8 @@ Keras' own RMSprop is not equivalent: its mean square starts at zero rather than
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, Union
 
 import tensorflow as tf
 
@@ -72,7 +73,7 @@ class CenteredRMSProp(tf.keras.optimizers.Optimizer):
             use_locking=False,
         )
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "learning_rate": self._serialize_hyperparameter(self._learning_rate),

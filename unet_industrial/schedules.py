@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Union
+from typing import Any, Union
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
 class StaircaseDecay(Schedule):
-    """The reference's: learning_rate * factor ^ floor(step / decay_steps). Step decay_steps - 1 still has the first rate."""
+    """The reference's: learning_rate * factor ^ floor(step / decay_steps). Step decay_steps - 1 still has the first."""
 
     def __init__(self, learning_rate: float = 1e-4, factor: float = 0.8, decay_steps: int = 500) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class StaircaseDecay(Schedule):
         drops = tf.cast(tf.cast(step, tf.int64) // self.decay_steps, tf.float32)
         return self.learning_rate * tf.pow(tf.constant(self.factor, tf.float32), drops)
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate, "factor": self.factor, "decay_steps": self.decay_steps}
 
 
@@ -44,7 +44,7 @@ class CosineDecay(Schedule):
         share = 0.5 * (1.0 + tf.cos(math.pi * done))
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "total_steps": self.total_steps,
@@ -71,14 +71,14 @@ class WarmUp(Schedule):
             return rate
         return rate * tf.minimum((tf.cast(step, tf.float32) + 1.0) / self.warmup_steps, 1.0)
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
         if isinstance(schedule, Schedule):
             schedule = tf.keras.optimizers.schedules.serialize(schedule)
         return {"schedule": schedule, "warmup_steps": self.warmup_steps}
 
     @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> WarmUp:
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
         schedule = config["schedule"]
         if isinstance(schedule, dict):
             schedule = tf.keras.optimizers.schedules.deserialize(schedule)

@@ -6,7 +6,8 @@ Source: NVIDIA/DeepLearningExamples, TensorFlow/Segmentation/UNet_Industrial, mo
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Tuple
+import warnings
+from typing import Any
 
 import tensorflow as tf
 
@@ -23,12 +24,12 @@ class Filters:
     """Channels of one variant: input block, three down (and up) blocks, bottleneck, output block."""
 
     input: int
-    down: Tuple[int, int, int]
+    down: tuple[int, int, int]
     bottleneck: int
     output: int
 
 
-FILTERS: Dict[str, Filters] = {
+FILTERS: dict[str, Filters] = {
     "tinyUNet": Filters(32, (32, 64, 128), 256, 32),
     "original": Filters(64, (128, 256, 512), 1024, 64),
 }
@@ -58,8 +59,33 @@ class ToComputeLayout(tf.keras.layers.Layer):
             images = tf.transpose(images, (0, 3, 1, 2))
         return images
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+@tf.keras.utils.register_keras_serializable("unet_industrial")
+class MaxPool(tf.keras.layers.MaxPooling2D):
+    """2x2 maximum, right in NCHW on a CPU as well.
+
+    Run eagerly there, TF 2.15's oneDNN kernel reads NCHW data as NHWC and returns other numbers without an error; the
+    same op inside a `tf.function` is right. So eagerly it goes through NHWC.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self.data_format == "channels_first" and tf.executing_eagerly():
+            pooled = tf.nn.max_pool2d(tf.transpose(inputs, (0, 2, 3, 1)), 2, 2, "VALID")
+            return tf.transpose(pooled, (0, 3, 1, 2))
+        return super().call(inputs)
+
+
+def _convolves_nchw() -> bool:
+    """Whether this TensorFlow can convolve in NCHW: on a GPU always, on a CPU only with oneDNN."""
+    try:
+        with tf.init_scope():  # asks the device, even where a graph is being built
+            tf.nn.conv2d(tf.zeros((1, 1, 1, 1)), tf.zeros((1, 1, 1, 1)), 1, "SAME", data_format="NCHW")
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return False
+    return True
 
 
 def build_unet(
@@ -80,7 +106,8 @@ def build_unet(
         in_channels: channels of the images; the reference's are 1.
         activation: one of `config.ACTIVATIONS`.
         weight_init: one of `config.WEIGHT_INITS`, for kernels.
-        data_format: "channels_last" or "channels_first"; on a CPU the latter needs oneDNN.
+        data_format: "channels_last" or "channels_first"; the latter becomes the former, with a warning, on a CPU
+            without oneDNN, which has no NCHW convolution.
     Raises:
         ValueError: an argument is not among these, or (when called) an image size is no multiple of 16.
     """
@@ -90,6 +117,13 @@ def build_unet(
         raise ValueError(f"data_format={data_format!r}: allowed are {', '.join(DATA_FORMATS)}")
     if isinstance(in_channels, bool) or not isinstance(in_channels, int) or in_channels < 1:
         raise ValueError(f"in_channels={in_channels!r}: must be a positive whole number")
+    if data_format == "channels_first" and not _convolves_nchw():
+        warnings.warn(
+            "data_format='channels_first' needs a GPU or, on a CPU, oneDNN (set TF_ENABLE_ONEDNN_OPTS=1 before "
+            "TensorFlow is imported); computing in channels_last: the same function and weights",
+            stacklevel=2,
+        )
+        data_format = "channels_last"
     filters = FILTERS[variant]
     channel_axis = -1 if data_format == "channels_last" else 1
 
@@ -113,7 +147,7 @@ def build_unet(
         return act(conv(x, second, 3, f"{block}_conv2d_1"), f"{block}_act2")
 
     def pool(x: tf.Tensor, block: str) -> tf.Tensor:
-        return tf.keras.layers.MaxPooling2D(2, data_format=data_format, name=f"{block}_pool")(x)
+        return MaxPool(2, data_format=data_format, name=f"{block}_pool")(x)
 
     def up(x: tf.Tensor, channels: int, block: str) -> tf.Tensor:
         x = tf.keras.layers.UpSampling2D(2, data_format=data_format, name=f"{block}_upsample")(x)
@@ -145,7 +179,7 @@ def build_unet(
     return tf.keras.Model(images, x, name=SCOPE)
 
 
-def reference_variable_names(model: tf.keras.Model) -> List[str]:
+def reference_variable_names(model: tf.keras.Model) -> list[str]:
     """The reference's name of each of `model.trainable_variables`, e.g. "UNet_v1/input_block/conv2d/kernel"."""
     names = []
     for variable in model.trainable_variables:
