@@ -1,0 +1,151 @@
+"""Verbs and their flags, for `python -m mask_generation` and `python -m runtime` alike.
+
+A verb is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS` and
+returns the exit code, and optionally `USER_ERRORS`, exceptions that are the user's to mend: they print as one line.
+Only the chosen verb's module is imported and only its flags are defined, so `--help` lists nothing else, and a
+flag of another verb is an error, not ignored. Imports nothing of ours.
+
+Exit codes: 0 all fine; 1 something failed, or some inputs did; 2 the command line is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
+
+from absl import flags
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
+_BUILT_IN = ("flagfile", "undefok")  # absl's own way to read flags from a file
+
+
+class UsageError(Exception):
+    """The command line is wrong; the message says how. Exit code 2."""
+
+
+class Failure(Exception):
+    """The work cannot be done, and it is not a bug; the message says what to do. Exit code 1."""
+
+
+class Verb(NamedTuple):
+    """One command.
+
+    Attributes:
+        module: dotted name of the module with `define_flags` and `main`.
+        arguments: how the usage line shows what is not a flag; empty if the verb takes flags only.
+    """
+
+    name: str
+    summary: str
+    module: str
+    arguments: str = ""
+
+
+def run(program: str, summary: str, verbs: Sequence[Verb], argv: Optional[Sequence[str]] = None) -> int:
+    """Run the verb that `argv` names and return the exit code.
+
+    Args:
+        program: how the user starts it, for usage lines.
+        argv: the command line without the program's name; None: that of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in _HELP:
+        print(overview(program, summary, verbs))
+        return OK if words else USAGE
+    verb = next((candidate for candidate in verbs if candidate.name == words[0]), None)
+    if verb is None:
+        close = difflib.get_close_matches(words[0], [candidate.name for candidate in verbs], 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(v.name for v in verbs)}"
+        return _complain(program, f"no command {words[0]!r}; {hint}", USAGE)
+    return _run_verb(f"{program} {verb.name}", verb, words[1:])
+
+
+def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
+    module = importlib.import_module(verb.module)
+    known_before = set(flags.FLAGS)
+    try:
+        module.define_flags()
+        own = set(flags.FLAGS) - known_before
+        before_dashes = words[: words.index("--")] if "--" in words else words
+        if any(word in _HELP[:-1] for word in before_dashes):
+            print(verb_help(program, verb, own))
+            return OK
+        rest = _parse(program, words, own)
+        if rest and not verb.arguments:
+            raise UsageError(f"{rest[0]!r} is not expected: this command takes flags only")
+        return module.main(rest)
+    except UsageError as error:
+        return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
+    except KeyboardInterrupt:
+        return _complain(program, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
+        return _complain(program, str(error), FAILED)
+    finally:
+        for name in set(flags.FLAGS) - known_before:
+            delattr(flags.FLAGS, name)
+
+
+def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
+    """Set `flags.FLAGS` from the words; returns what is not a flag.
+
+    Raises:
+        UsageError: a flag is unknown, misspelt, of another verb, or has an impossible value.
+    """
+    flags.FLAGS.unparse_flags()
+    foreign = {name: flags.FLAGS[name].present for name in flags.FLAGS if name not in own}
+    try:
+        rest = flags.FLAGS([program, *words])[1:]
+    except flags.UnrecognizedFlagError as error:
+        close = difflib.get_close_matches(error.flagname, sorted(own), 2)
+        hint = f"; did you mean {' or '.join('--' + name for name in close)}?" if close else ""
+        raise UsageError(f"unknown flag --{error.flagname}{hint}") from error
+    except (flags.Error, OSError) as error:
+        raise UsageError(str(error)) from error
+    for name, present in foreign.items():  # flags that libraries define globally
+        if flags.FLAGS[name].present > present and name not in _BUILT_IN:
+            raise UsageError(f"unknown flag --{name}")
+    return rest
+
+
+def overview(program: str, summary: str, verbs: Sequence[Verb]) -> str:
+    """What `--help` without a command prints."""
+    width = max(len(verb.name) for verb in verbs)
+    lines = [f"  {verb.name:<{width}}  {verb.summary}" for verb in verbs]
+    return "\n".join([summary, "", f"Usage: {program} COMMAND [--flag=value ...]", "", "Commands:", *lines, ""]) + (
+        f"\n`{program} COMMAND --help` lists the command's flags."
+    )
+
+
+def verb_help(program: str, verb: Verb, names: set[str]) -> str:
+    """What `COMMAND --help` prints: the verb's own flags, with their defaults."""
+    usage = f"Usage: {program} [--flag=value ...]{' ' + verb.arguments if verb.arguments else ''}"
+    return "\n".join([verb.summary, "", usage, "", *(_describe(flags.FLAGS[name]) for name in sorted(names))])
+
+
+def _describe(flag: flags.Flag) -> str:
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    allowed = getattr(flag.parser, "enum_values", None)
+    kind = "" if flag.boolean else f"={'|'.join(map(str, allowed)) if allowed else flag.flag_type()}"
+    text = flag.help or ""
+    if "[default:" not in text:
+        text += f" [default: {_shown(flag.default)}]" if flag.default is not None else ""
+    wrapped = textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False)
+    return f"  {name}{kind}\n{wrapped}"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _complain(program: str, message: str, code: int) -> int:
+    print(f"{program}: {message}", file=sys.stderr)
+    return code
