@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Callable, Optional
+from typing import Callable
 
 import tensorflow as tf
 
@@ -17,11 +17,7 @@ from unet_industrial.config import LOSSES
 
 DICE_SMOOTHING = 1.0  # the reference's Laplace constant, in numerator and denominator
 ADAPTIVE_SWITCH = 0.3  # `adaptive_loss` is Dice strictly below this Dice loss, cross-entropy otherwise
-
-# Our recipe's terms beside the pixel cross-entropy.
-DICE_WEIGHT = 0.5
-IMAGE_WEIGHT = 0.3
-TOP_SHARE = 0.03  # share of an image's logits, the largest, whose mean is the image's logit
+TOP_SHARE = 0.03  # our image-level term: share of an image's logits, the largest, whose mean is the image's logit
 
 
 def _bce(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -29,10 +25,10 @@ def _bce(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=mask, logits=logits)
 
 
-# name of a sum → its summand for each pixel, from logits, probabilities and mask
+# name of a sum → its summands, from logits, probabilities and mask
 _SUMMANDS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "bce": lambda z, p, y: _bce(z, y),
-    "pixels": lambda z, p, y: tf.ones_like(y),
+    "pixels": lambda z, p, y: tf.cast(tf.size(y), tf.float32),
     "squared_error": lambda z, p, y: tf.square(p - y),
     "overlap": lambda z, p, y: p * y,
     "probability": lambda z, p, y: p,
@@ -111,34 +107,20 @@ _LOSSES = {
 }
 
 
-def get_loss(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def get_loss(name: str) -> Loss:
     """The loss of that name, called as `loss(logits, mask)` → float32 scalar.
 
     `x-entropy`: mean binary cross-entropy. `l2_loss`: half the *sum* of squared errors of the probabilities.
     `dice_sorensen`, `dice_jaccard`: one minus soft Dice over the whole batch, with plain and squared denominators (the
     latter is no Jaccard index; the name is the reference's). `adaptive_loss`: `dice_sorensen` where that is below 0.3,
-    `x-entropy` otherwise, decided anew for each batch. All of these are `Loss`. `bce_dice_image`: our recipe.
+    `x-entropy` otherwise, decided anew for each batch.
 
     Raises:
         ValueError: unknown name.
     """
-    if name in _LOSSES:
-        return _LOSSES[name]
-    if name == "bce_dice_image":
-        return bce_dice_image
-    raise ValueError(f"loss {name!r}: allowed are {', '.join((*LOSSES, 'bce_dice_image'))}")
-
-
-def dice_on_fakes(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """`dice_sorensen` over those images of the batch that have any mask; 0 when none has. float32 scalar.
-
-    Dice says nothing useful of an empty mask (it only ever asks for less), so real images are left to cross-entropy.
-    """
-    mask = tf.cast(mask, tf.float32)
-    fake = tf.cast(tf.reduce_max(mask, axis=(1, 2, 3), keepdims=True) > 0, tf.float32)
-    probability = tf.sigmoid(tf.cast(logits, tf.float32)) * fake
-    dice = _dice(tf.reduce_sum(probability * mask), tf.reduce_sum(probability) + tf.reduce_sum(mask))
-    return dice * tf.reduce_max(fake)
+    if name not in _LOSSES:
+        raise ValueError(f"loss {name!r}: allowed are {', '.join(LOSSES)}")
+    return _LOSSES[name]
 
 
 def image_logits(logits: tf.Tensor, top_share: float = TOP_SHARE) -> tf.Tensor:
@@ -147,32 +129,13 @@ def image_logits(logits: tf.Tensor, top_share: float = TOP_SHARE) -> tf.Tensor:
     Args:
         logits: (B, H, W, 1).
     """
-    flat = tf.reshape(tf.cast(logits, tf.float32), (tf.shape(logits)[0], -1))
-    count = tf.maximum(1, tf.cast(tf.round(top_share * tf.cast(tf.shape(flat)[1], tf.float32)), tf.int32))
+    pixels = logits.shape[1:].num_elements()  # known when the graph is built, or not at all
+    flat = tf.reshape(tf.cast(logits, tf.float32), (tf.shape(logits)[0], -1 if pixels is None else pixels))
+    if pixels is None:
+        count = tf.maximum(1, tf.cast(tf.round(top_share * tf.cast(tf.shape(flat)[1], tf.float32)), tf.int32))
+    else:
+        count = max(1, round(top_share * pixels))
     return tf.reduce_mean(tf.math.top_k(flat, count, sorted=False).values, axis=1)
-
-
-def bce_dice_image(
-    logits: tf.Tensor,
-    mask: tf.Tensor,
-    labels: Optional[tf.Tensor] = None,
-    dice_weight: float = DICE_WEIGHT,
-    image_weight: float = IMAGE_WEIGHT,
-    top_share: float = TOP_SHARE,
-) -> tf.Tensor:
-    """Pixel cross-entropy + `dice_weight` * Dice on fakes + `image_weight` * image-level cross-entropy; float32 scalar.
-
-    Args:
-        logits: (B, H, W, 1), any float dtype.
-        mask: (B, H, W, 1) in [0, 1].
-        labels: (B,) 1 for a fake image, 0 for a real one; None: fake where the mask is not empty.
-    """
-    mask = tf.cast(mask, tf.float32)
-    if labels is None:
-        labels = tf.reduce_max(mask, axis=(1, 2, 3)) > 0
-    pixel = get_loss("x-entropy")(logits, mask)
-    image = tf.reduce_mean(_bce(image_logits(logits, top_share), tf.cast(labels, tf.float32)))
-    return pixel + dice_weight * dice_on_fakes(logits, mask) + image_weight * image
 
 
 def l2_regularisation(variables: Sequence[tf.Variable], weight_decay: float) -> tf.Tensor:
