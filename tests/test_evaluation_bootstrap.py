@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.evaluation import bootstrap, stats
+from runtime.evaluation import bootstrap, clustered, stats
 
 
 def people(rng, clusters=16, videos=6, spread=0.7):
@@ -103,3 +103,38 @@ def test_a_detector_does_not_differ_from_itself():
     difference = bootstrap.paired_difference(auc_of(labels, scores), auc_of(labels, scores), cluster, 50)
     assert (difference.estimate.value, difference.estimate.low, difference.estimate.high) == (0, 0, 0)
     assert difference.p_value == 1.0
+
+
+def test_clustered_auc_is_the_auc_when_nobody_is_drawn_twice():
+    labels, scores, cluster = people(np.random.default_rng(3), clusters=5)
+    scores = np.round(scores, 1)  # ties
+    pooled = clustered.ClusteredAuc.from_scores(labels, scores, cluster)
+    assert pooled.value() == pytest.approx(stats.auc(labels, scores))
+    left_out = (cluster != 2).astype(float)
+    kept = cluster != 2
+    assert pooled.value(left_out) == pytest.approx(stats.auc(labels[kept], scores[kept]))
+
+
+def test_clustered_auc_does_not_compare_a_person_with_their_copy():
+    # a: fake .4, real .3 (within: 1). b: fake .9, real .5 (within: 1). Between: .4 against .5 → 0, .9 against .3 → 1.
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.4, 0.3, 0.9, 0.5])
+    pooled = clustered.ClusteredAuc.from_scores(labels, scores, np.array(["a", "a", "b", "b"]))
+    # a twice: 2 pairs within a (both won), 1 within b (won), 2 of a's fake with b's real (lost), 2 the other way (won)
+    assert pooled.value(np.array([2.0, 2.0, 1.0, 1.0])) == pytest.approx(5 / 7)
+
+
+def test_clustered_auc_covers_the_truth_and_is_centred():
+    """12 people who differ much: the resamples must not all lie above the estimate, as they do with plain weights."""
+    rng = np.random.default_rng(8)
+    truth = np.mean([stats.auc(*people(rng, 12, 4, 1.5)[:2]) for _ in range(400)])
+    hits, shift = 0, []
+    for run in range(100):
+        labels, scores, cluster = people(rng, 12, 4, 1.5)
+        pooled = clustered.ClusteredAuc.from_scores(labels, scores, cluster)
+        weights = list(bootstrap.resampled_weights(cluster, 200, seed=run))
+        samples = np.array([pooled.value(w) for w in weights])
+        estimate = bootstrap.interval(pooled.value(), samples, 12)
+        hits += estimate.low <= truth <= estimate.high
+        shift.append(samples.mean() - pooled.value())
+    assert hits >= 90
+    assert abs(np.mean(shift)) < 0.005

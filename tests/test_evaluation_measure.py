@@ -107,10 +107,11 @@ def test_pixels_of_a_perfect_and_of_a_hull_painting_model():
 
 
 def test_evaluation_is_deterministic_and_json():
-    table = many(people=12, frames=1)
-    first, second = (json.dumps(measure.evaluate(table, measure.Settings(resamples=20)), sort_keys=True, allow_nan=False) for _ in range(2))
+    detector = measure.Detector.from_frames(many(people=12, frames=1))
+    settings = measure.Settings(resamples=20)
+    first, second = (json.dumps(measure.evaluate(detector, settings), allow_nan=False) for _ in range(2))
     assert first == second
-    other = measure.evaluate(table, measure.Settings(resamples=20, seed=9))
+    other = measure.evaluate(detector, measure.Settings(resamples=20, seed=9))
     assert other["frame"]["all"]["dropped"]["auc"] != json.loads(first)["frame"]["all"]["dropped"]["auc"]
 
 
@@ -124,18 +125,31 @@ def test_comparison_finds_the_better_detector_and_leaves_gaps_undecided():
     ours = tables.to_videos(many(gain=0.3))
     better = compare.with_scores(ours, pd.Series(0.5 * ours["score"] + 0.5 * ours["label"]))
     gaps = compare.with_scores(ours, ours["score"].where(ours.index > 3))
-    result = compare.compare({"ours": ours, "better": better, "gaps": gaps}, measure.Settings(resamples=200))
-    difference = result["differences"]["better"]["dropped"]["auc"]
+    detectors = {"ours": ours, "better": better.iloc[::-1], "gaps": gaps}  # the order of rows does not matter
+    detectors = {name: measure.Detector(videos) for name, videos in detectors.items()}
+    result = compare.compare(detectors, measure.Settings(resamples=200))
+    difference = result["differences"]["better"]["video"]["dropped"]["auc"]
     assert difference["low"] > 0
     assert difference["p_value"] < 0.05
-    assert result["detectors"]["gaps"]["counts"]["undecided"] == 4
-    same = result["differences"]["gaps"]
+    assert result["detectors"]["gaps"]["video"]["all"]["counts"]["undecided"] == 4
+    same = result["differences"]["gaps"]["video"]
     assert same["common"] == len(ours) - 4
     assert same["dropped"]["auc"]["value"] == 0.0  # equal where both decided
     assert same["worst"]["auc"]["value"] < 0
 
 
+def test_comparison_of_frames_where_both_have_the_same_ones():
+    frames = many(people=3)
+    half = frames.assign(score=frames["score"] / 2)
+    detectors = {name: measure.Detector.from_frames(table) for name, table in {"a": frames, "b": half}.items()}
+    differences = compare.compare(detectors, FAST)["differences"]["b"]
+    assert differences["frame"]["dropped"]["auc"]["value"] == 0.0
+    assert differences["frame"]["dropped"]["brier"]["value"] != 0.0
+
+
 def test_comparison_refuses_tables_of_different_videos():
-    ours = tables.to_videos(many(people=3))
-    with pytest.raises(ValueError, match="same rows"):
-        compare.compare({"a": ours, "b": ours.iloc[::-1]}, FAST)
+    ours = measure.Detector(tables.to_videos(many(people=3)))
+    with pytest.raises(ValueError, match="same videos"):
+        compare.compare({"a": ours, "b": measure.Detector(ours.videos.iloc[1:])}, FAST)
+    with pytest.raises(ValueError, match="nothing"):
+        compare.compare({}, FAST)

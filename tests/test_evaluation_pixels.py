@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from runtime.evaluation import pixels
+from runtime.evaluation import clustered, pixels
 
 
 def square(size, top, bottom):
@@ -58,10 +58,10 @@ def test_histograms_add_over_frames():
         one.add_fake(*frame)
         parts.append(pixels.PixelHistograms.empty())
         parts[-1].add_fake(*frame)
-    stacked = pixels.PooledHistograms(parts)
-    assert stacked.region_auc() == one.region_auc()
-    assert stacked.pixel_auc() == one.pixel_auc()
-    assert stacked.pixel_auc(np.array([0.0, 1.0, 0.0])) == parts[1].pixel_auc()
+    faked, untouched = (clustered.stacked(parts, name) for name in ("faked", "untouched"))
+    pooled = clustered.ClusteredAuc.from_histograms(faked, untouched, np.array(["a", "b", "a"]), np.arange(3))
+    assert pooled.value() == pytest.approx(one.pixel_auc()[0])
+    assert pooled.value(np.array([0.0, 1.0, 0.0])) == pytest.approx(parts[1].pixel_auc()[0])
 
 
 def test_painting_the_face_everywhere_earns_iou_but_no_region_auc():
@@ -91,7 +91,7 @@ def test_region_auc_uses_only_fakes_whose_original_is_there():
 
 def test_nothing_to_compare_is_undefined():
     assert np.isnan(pixels.PixelHistograms.empty().pixel_auc()[0])
-    assert np.isnan(pixels.PooledHistograms([]).region_auc()[0])
+    assert np.isnan(pixels.PixelHistograms.empty().region_auc()[1])
 
 
 def test_histogram_refuses_what_is_no_probability():

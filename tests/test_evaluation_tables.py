@@ -187,3 +187,15 @@ def test_foreign_scores_that_cannot_be_placed_are_errors(tmp_path, rows, message
     path.write_text(f"video,score\n{rows}\n")
     with pytest.raises(tables.TableError, match=message):
         tables.load_foreign(path, tables.to_videos(tables.normalise(ffpp())))
+
+
+def test_a_group_pairs_a_fake_that_lost_frames():
+    table = ffpp(frames=2).query("video in ('183', '183_253') and method != 'FaceSwap'")
+    table["group"] = table["frame_index"].astype(str)
+    table.loc[table["label"] == 1, "frame_index"] += 5  # numbered differently, same moments
+    frames = tables.normalise(table)
+    pairs = grouping.match_pairs(frames)
+    assert len(pairs) == 2
+    assert list(frames.iloc[pairs[:, 0]]["group"]) == list(frames.iloc[pairs[:, 1]]["group"])
+    assert len(grouping.match_pairs(frames.drop(columns="group"))) == 0
+    assert len(grouping.match_pairs(tables.to_videos(frames))) == 1

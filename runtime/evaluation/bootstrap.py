@@ -115,13 +115,13 @@ def interval(value: float, samples: np.ndarray, clusters: int, confidence: float
         note = f"no interval: undefined in {samples.size - usable.size} of {samples.size} resamples"
         return Estimate(float(value), None, None, clusters, note)
     tail = expanded_tail(clusters, confidence)
-    low, high = np.quantile(usable, [tail, 1 - tail])
+    low, high = (float(np.quantile(usable, at)) for at in (tail, 1 - tail))
     note = (
         f"few identities ({clusters}): read the interval as a lower bound of the doubt"
         if clusters < FEW_CLUSTERS
         else ""
     )
-    return Estimate(float(value), float(low), float(high), clusters, note)
+    return Estimate(float(value), low, high, clusters, note)
 
 
 def expanded_tail(clusters: int, confidence: float) -> float:

@@ -69,18 +69,19 @@ def split_identities(text: str) -> list[str]:
 
 
 def match_pairs(frames: pd.DataFrame) -> np.ndarray:
-    """(P, 2) positions (fake, original): frames of a fake and of its own original at the same index and face track.
+    """(P, 2) positions (fake, original): frames of a fake and of its own original at the same moment and face.
 
-    frames: columns key, original (key of the original), label, frame_index, track. A fake frame without a partner is
-    left out.
+    frames: columns key, original (key of the original), label, frame_index, track, and `group` where the moment has a
+    name of its own: a fake that lost frames is numbered differently. A fake frame without a partner is left out.
     """
-    columns = ["source", "frame_index", "track"]
+    columns = ["source", "moment", "track"]
+    grouped = "group" in frames
     table = pd.DataFrame(
         {
             "row": np.arange(len(frames)),
             "source": frames["original"].to_numpy(),
-            "frame_index": frames["frame_index"].to_numpy(),
-            "track": frames["track"].to_numpy(),
+            "moment": frames["group" if grouped else "frame_index"].to_numpy(),
+            "track": 0 if grouped else frames["track"].to_numpy(),
         }
     )
     fake = frames["label"].to_numpy() == 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
-from runtime.evaluation import bootstrap, grouping, probability, stats
-from runtime.evaluation.bootstrap import Estimate, Statistic
-from runtime.evaluation.pixels import PixelHistograms, PooledHistograms
+from runtime.evaluation import bootstrap, grouping, probability, stats, tables
+from runtime.evaluation.bootstrap import Statistic
+from runtime.evaluation.clustered import ClusteredAuc, stacked
+from runtime.evaluation.pixels import PixelHistograms
 
 TREATMENTS = ("dropped", "worst")
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
@@ -54,7 +55,7 @@ class Settings:
             raise ValueError(f"confidence must lie between 0 and 1, not {self.confidence}")
 
 
-def score_statistics(table: pd.DataFrame, threshold: Optional[float] = 0.5) -> dict[str, Statistic]:
+def score_statistics(table: pd.DataFrame, settings: Settings) -> dict[str, Statistic]:
     """Functions of row weights for a normalised table whose undecided rows are dropped or filled.
 
     Log loss, Brier and ECE need a `probability` column or scores within [0, 1] and are absent otherwise; the operating
@@ -67,7 +68,7 @@ def score_statistics(table: pd.DataFrame, threshold: Optional[float] = 0.5) -> d
     pairs = grouping.match_pairs(table)
     wins = stats.pair_wins(scores[pairs[:, 0]], scores[pairs[:, 1]])
     statistics: dict[str, Statistic] = {
-        "auc": lambda weights: ranking.curve(weights).auc(),
+        "auc": ClusteredAuc.from_scores(labels, scores, clusters_of(table, settings)).value,
         "ap": lambda weights: ranking.curve(weights).average_precision(),
         "eer": lambda weights: ranking.curve(weights).equal_error_rate(),
         "tpr_at_fpr_1": lambda weights: ranking.curve(weights).tpr_at_fpr(0.01),
@@ -76,16 +77,24 @@ def score_statistics(table: pd.DataFrame, threshold: Optional[float] = 0.5) -> d
         "same_source_auc": same.value,
     }
     values = calibrated_values(table)
+    everyone, fakes, reals = np.arange(labels.size), np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if values is not None:
         chances = probability.as_probabilities(values)
-        statistics["log_loss"] = lambda weights: probability.log_loss(labels, chances, weights)
-        statistics["brier"] = lambda weights: probability.brier(labels, chances, weights)
+        statistics["log_loss"] = _mean_of(probability.log_loss_rows(labels, chances), everyone)
+        statistics["brier"] = _mean_of((chances - labels) ** 2, everyone)
         statistics["ece"] = lambda weights: probability.expected_calibration_error(labels, chances, weights)
-    if threshold is not None:
-        judged = scores if values is None else values
-        for name in ("accuracy", "balanced_accuracy", "tpr", "fpr"):
-            statistics[name] = _operating_point(labels, judged, threshold, name)
+    if settings.threshold is not None:
+        called = (scores if values is None else values) >= settings.threshold
+        statistics["accuracy"] = _mean_of(called == (labels == 1), everyone)
+        statistics["tpr"] = tpr = _mean_of(called, fakes)
+        statistics["fpr"] = fpr = _mean_of(called, reals)
+        statistics["balanced_accuracy"] = lambda weights: (tpr(weights) + 1 - fpr(weights)) / 2
     return statistics
+
+
+def clusters_of(table: pd.DataFrame, settings: Settings) -> np.ndarray:
+    """(N,) what the bootstrap draws."""
+    return table[CLUSTER_COLUMNS[settings.cluster]].to_numpy()
 
 
 def calibrated_values(table: pd.DataFrame) -> Optional[np.ndarray]:
@@ -99,11 +108,9 @@ def calibrated_values(table: pd.DataFrame) -> Optional[np.ndarray]:
     return scores if probability.is_probability(np.where(filled, np.nan, scores)) else None
 
 
-def _operating_point(labels: np.ndarray, values: np.ndarray, threshold: float, name: str) -> Statistic:
-    return lambda weights: getattr(stats.operating_point(labels, values, threshold, weights), name)
-
-
-def pixel_statistics(frames: pd.DataFrame, histograms: Mapping[str, PixelHistograms]) -> dict[str, Statistic]:
+def pixel_statistics(
+    frames: pd.DataFrame, histograms: Mapping[str, PixelHistograms], settings: Settings
+) -> dict[str, Statistic]:
     """Pixel numbers of a frame table with the columns iou, dice and area (share of the crop marked).
 
     `iou` and `dice` are means over fake frames with a mask, `area_real` over real frames; AUCs pool the videos'
@@ -123,17 +130,22 @@ def pixel_statistics(frames: pd.DataFrame, histograms: Mapping[str, PixelHistogr
         statistics[name] = _mean_of(values, np.flatnonzero(rows & ~np.isnan(values)))
     keys = frames["key"].to_numpy()
     names, first_row = np.unique(keys, return_index=True)
-    kept = [number for number, name in enumerate(names) if name in histograms]
-    if kept:
-        stacked = PooledHistograms([histograms[names[number]] for number in kept])
-        rows = first_row[kept]  # all rows of a video carry one weight
-        statistics["pixel_auc"] = lambda weights: stacked.pixel_auc(weights[rows])[0]
-        statistics["region_auc"] = lambda weights: stacked.region_auc(weights[rows])[0]
+    rows = np.array([row for name, row in zip(names, first_row) if name in histograms], dtype=np.int64)
+    if rows.size:
+        found = [histograms[keys[row]] for row in rows]
+        clusters = clusters_of(frames, settings)[rows]
+        for name, positive, negative in (
+            ("pixel_auc", "faked", "untouched"),
+            ("region_auc", "faked_with_original", "original"),
+        ):
+            stacks = stacked(found, positive), stacked(found, negative)
+            statistics[name] = ClusteredAuc.from_histograms(*stacks, clusters, rows).value
     return statistics
 
 
 def _mean_of(values: np.ndarray, rows: np.ndarray) -> Statistic:
-    return lambda weights: stats.weighted_mean(values[rows], weights[rows])
+    chosen = values[rows].astype(np.float64)
+    return lambda weights: stats.weighted_mean(chosen, weights[rows])
 
 
 def filled_table(table: pd.DataFrame, how: str) -> pd.DataFrame:
@@ -175,9 +187,9 @@ def measure(
             result["worst"] = result["dropped"]
             continue
         filled = filled_table(table, how)
-        result[how] = _estimates(score_statistics(filled, settings.threshold), filled, settings)
+        result[how] = _estimates(score_statistics(filled, settings), filled, settings)
         _note_resolution(result[how], filled)
-    pixel = pixel_statistics(table, histograms or {})
+    pixel = pixel_statistics(table, histograms or {}, settings)
     if pixel:
         result["pixels"] = _estimates(pixel, table, settings)
         fake = table["label"] == 1
@@ -186,7 +198,7 @@ def measure(
 
 
 def _estimates(statistics: dict[str, Statistic], table: pd.DataFrame, settings: Settings) -> dict[str, dict[str, Any]]:
-    clusters = table[CLUSTER_COLUMNS[settings.cluster]].to_numpy()
+    clusters = clusters_of(table, settings)
     estimates = bootstrap.bootstrap(statistics, clusters, settings.resamples, settings.confidence, settings.seed)
     return {name: estimate.to_dict() for name, estimate in estimates.items()}
 
@@ -211,31 +223,28 @@ def measure_groups(
     return groups
 
 
-def evaluate(
-    frames: pd.DataFrame,
-    settings: Settings,
-    histograms: Optional[Mapping[str, PixelHistograms]] = None,
-    videos: Optional[pd.DataFrame] = None,
-) -> dict[str, Any]:
-    """The whole evaluation of one detector as a JSON-able dict.
+@dataclass(frozen=True)
+class Detector:
+    """One detector's scores: a normalised video table and, where it has them, frames and pixel histograms by video
+    key."""
 
-    Args:
-        frames: normalised frame table.
-        videos: normalised video table, if the detector has video scores of its own; otherwise
-        `tables.to_videos(frames)`.
-    """
-    from runtime.evaluation import tables
+    videos: pd.DataFrame
+    frames: Optional[pd.DataFrame] = None
+    histograms: Mapping[str, PixelHistograms] = field(default_factory=dict)
 
-    videos = tables.to_videos(frames) if videos is None else videos
-    return {
-        "settings": {**asdict(settings), "ece_bins": probability.ECE_BINS, "log_loss_clip": probability.LOG_LOSS_CLIP},
-        "positive_class": "fake = 1",
-        "frame": {"all": measure(frames, settings, histograms), "by": measure_groups(frames, settings, histograms)},
-        "video": {"all": measure(videos, settings), "by": measure_groups(videos, settings)},
-        "chance": dict(CHANCE),
-    }
+    @classmethod
+    def from_frames(cls, frames: pd.DataFrame, histograms: Optional[Mapping[str, PixelHistograms]] = None) -> Detector:
+        """Video scores by `tables.to_videos`."""
+        return cls(tables.to_videos(frames), frames, histograms or {})
 
 
-def estimate_of(entry: Mapping[str, Any], name: str) -> Optional[Estimate]:
-    """The estimate stored under `name` in a measured group, or None if the group has no such number."""
-    return Estimate(**entry[name]) if name in entry else None
+def evaluate(detector: Detector, settings: Settings) -> dict[str, Any]:
+    """{"video": {"all": measure(...), "by": measure_groups(...)}, "frame": the same, if there are frames}."""
+    levels: dict[str, Any] = {}
+    if detector.frames is not None:
+        levels["frame"] = {
+            "all": measure(detector.frames, settings, detector.histograms),
+            "by": measure_groups(detector.frames, settings, detector.histograms),
+        }
+    levels["video"] = {"all": measure(detector.videos, settings), "by": measure_groups(detector.videos, settings)}
+    return levels

@@ -117,26 +117,3 @@ class PixelHistograms:
     def region_auc(self) -> tuple[float, float]:
         """Region AUC and its largest binning error."""
         return histogram_auc(self.faked_with_original, self.original)
-
-
-class PooledHistograms:
-    """The histograms of V videos stacked once, so that a resample only adds weights. An empty list gives NaN."""
-
-    def __init__(self, histograms: list[PixelHistograms]) -> None:
-        names = ("faked", "untouched", "original", "faked_with_original")
-        shape = (len(histograms), HISTOGRAM_BINS)
-        self._stacks = {
-            name: np.array([getattr(h, name) for h in histograms], dtype=np.float64).reshape(shape) for name in names
-        }
-
-    def pixel_auc(self, weights: Optional[np.ndarray] = None) -> tuple[float, float]:
-        """Pixel AUC over all videos under (V,) weights, and its largest binning error."""
-        return histogram_auc(self._sum("faked", weights), self._sum("untouched", weights))
-
-    def region_auc(self, weights: Optional[np.ndarray] = None) -> tuple[float, float]:
-        """Region AUC over all videos under (V,) weights, and its largest binning error."""
-        return histogram_auc(self._sum("faked_with_original", weights), self._sum("original", weights))
-
-    def _sum(self, name: str, weights: Optional[np.ndarray]) -> np.ndarray:
-        stack = self._stacks[name]
-        return stack.sum(axis=0) if weights is None else np.asarray(weights, dtype=np.float64) @ stack

@@ -28,8 +28,13 @@ def is_probability(scores: np.ndarray) -> bool:
 def log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
     """Mean negative log-likelihood in nats, probabilities clipped to [LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP]."""
     labels, probabilities = _check_probabilities(labels, probabilities)
+    return weighted_mean(log_loss_rows(labels, probabilities), weights)
+
+
+def log_loss_rows(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(N,) what each row adds to the log loss."""
     clipped = np.clip(probabilities, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    return weighted_mean(-np.log(np.where(labels == 1, clipped, 1 - clipped)), weights)
+    return -np.log(np.where(labels == 1, clipped, 1 - clipped))
 
 
 def brier(labels: np.ndarray, probabilities: np.ndarray, weights: Optional[np.ndarray] = None) -> float:

@@ -115,7 +115,7 @@ def check_labels_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndar
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} must be 1-D and of one length")
-    if not np.isin(labels, (0, 1)).all():
+    if not ((labels == 0) | (labels == 1)).all():
         raise ValueError("labels must be 0 (real) or 1 (fake)")
     if np.isnan(scores).any():
         raise ValueError(f"{int(np.isnan(scores).sum())} scores are NaN: drop or fill undecided rows first")

@@ -8,6 +8,7 @@ Columns of a frame table (`frame_scores.csv`); those without * may be missing an
     original      the original a fake was made from: its `video` name or its whole key [the row itself for a real]
     identity      people in the video, `+` between them [the original]
     frame_index   [0]                track    face track in the video [0]
+    group         rows that show one face at one moment, original and fakes [frame_index and track of the original]
     state         ok, or why there is no score [ok / undecided]
     face_px       side of the face box in source pixels        skin_tone   any label
 A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
@@ -45,7 +46,19 @@ def read_csv(path: Path) -> pd.DataFrame:
     return table
 
 
-_TEXT = ("video", "dataset", "method", "compression", "original", "identity", "state", "skin_tone", "key", "track")
+_TEXT = (
+    "video",
+    "dataset",
+    "method",
+    "compression",
+    "original",
+    "identity",
+    "state",
+    "skin_tone",
+    "key",
+    "track",
+    "group",
+)
 
 
 def normalise(table: pd.DataFrame, where: str = "table") -> pd.DataFrame:
@@ -77,6 +90,7 @@ def normalise(table: pd.DataFrame, where: str = "table") -> pd.DataFrame:
     _default(table, "frame_index", 0)
     _default(table, "track", 0)
     _default(table, "state", np.where(table["score"].isna(), UNDECIDED_STATE, "ok"))
+    table.loc[table["score"].isna() & (table["state"] == "ok"), "state"] = UNDECIDED_STATE
     table["key"] = grouping.video_keys(table)
     mixed = table.groupby("key")["label"].nunique()
     if (mixed > 1).any():
@@ -135,7 +149,7 @@ def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
     score = per_frame.groupby("key", sort=False).mean()
     videos = frames.drop_duplicates("key").reset_index(drop=True).assign(frame_index=0, track=0)
     videos["score"] = videos["key"].map(score)
-    videos = videos.drop(columns=[name for name in ("probability",) if name in videos])
+    videos = videos.drop(columns=[name for name in ("probability", "group") if name in videos])
     scored = videos["score"].notna()
     videos["state"] = np.where(scored, "ok", np.where(videos["state"] == "ok", UNDECIDED_STATE, videos["state"]))
     if "face_px" in frames:
