@@ -1,0 +1,224 @@
+"""Frame scores per face track → one video score with the segments that caused it. NumPy only.
+
+A short spliced fake, or one faked person in a group, is lost by every rule that averages over frames and faces; a
+maximum finds it but raises false alarms with each further face and frame. The rule here lies between the two and is
+one formula. With e(i) the odds of the windowed score of frame i (the mean of the `top_k` highest scores among
+`window` successive seen frames of the same face) and N the number of frames seen in all tracks,
+
+    odds of the video = ((1/N) * sum_i e(i)^p)^(1/p)
+
+p = 1 is the posterior odds when one unknown window among N equally likely ones is fake (the mixture form of a scan
+statistic); p = infinity is the maximum. A share f of suspicious frames costs a factor f^(1/p) of the odds, which is
+the correction for the number of tracks and frames: fifty faces that each look real stay exactly as real as one.
+The `top_k` highest frames of a track count a second time wherever they lie, so that scattered frames are seen too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple, Union
+
+import numpy as np
+
+ODDS_MARGIN = 0.01  # scores are squeezed into [margin, 1 - margin] before they become odds: 99 to 1 at most
+MAX_GAP = 2  # frames below the threshold that a segment may bridge
+ArrayLike = Union[Sequence[float], np.ndarray]
+
+
+class NoFaceError(ValueError):
+    """No track holds a single frame with a face: there is nothing to score, and 0.5 is a score, not an error code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AggregateConfig:
+    """The settings of `video_score`, saved with every report.
+
+    Attributes:
+        window: successive seen frames of one face that are judged together.
+        top_k: the highest of them that are averaged; one high frame alone cannot exceed 1/top_k or so.
+        power: p above; 1 corrects fully for the number of frames and faces, infinity not at all.
+        threshold: frames and windows above it make segments; a video above it is called fake.
+    """
+
+    window: int = 5
+    top_k: int = 3
+    power: float = 2.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= self.window:
+            raise ValueError(f"top_k={self.top_k}, window={self.window}: needed are 1 <= top_k <= window")
+        if not self.power >= 1:
+            raise ValueError(f"power={self.power}: must be 1 or more")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold={self.threshold}: must lie between 0 and 1")
+
+
+class Segment(NamedTuple):
+    """A stretch of suspicious frames: time stamps of its first and last frame in seconds, its score in [0, 1]."""
+
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackScore:
+    """One face: its score in [0, 1] (None where it was never seen), frames seen, segments, and the windowed scores.
+
+    `local` has the length of the track; NaN where the face was not seen.
+    """
+
+    score: float | None
+    frames_seen: int
+    segments: tuple[Segment, ...]
+    local: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoScore:
+    """A video: score in [0, 1], segments merged over its faces and sorted by time, and each face's own result."""
+
+    score: float
+    segments: tuple[Segment, ...]
+    tracks: tuple[TrackScore, ...]
+    frames_seen: int
+    threshold: float
+
+    @property
+    def is_fake(self) -> bool:
+        return self.score > self.threshold
+
+
+def video_score(
+    tracks: Sequence[ArrayLike],
+    time_s: ArrayLike | Sequence[ArrayLike] | None = None,
+    config: AggregateConfig | None = None,
+) -> VideoScore:
+    """Score a video from the frame scores of its faces.
+
+    Args:
+        tracks: one 1-D array a face, frame scores in [0, 1], NaN where the frame has no such face.
+        time_s: time stamps in seconds, never falling: one array shared by all tracks or one a track; the frame's
+            index where None.
+    Raises:
+        NoFaceError: there is no track, or no track has a seen frame.
+        ValueError: a track is not 1-D or leaves [0, 1]; the time stamps do not match.
+    """
+    config = config or AggregateConfig()
+    scores = [_checked_track(track, index) for index, track in enumerate(tracks)]
+    times = _checked_times(time_s, scores)
+    seen = [np.flatnonzero(~np.isnan(track)) for track in scores]
+    total = sum(map(len, seen))
+    if total == 0:
+        raise NoFaceError(f"no face in any frame ({len(scores)} tracks)")
+    # A face seen once in a longer video is too little to judge the video by; in a still picture it is all there is.
+    top_k = min(config.top_k, max(map(len, seen)))
+
+    locals_, tops = [], []
+    for track, where in zip(scores, seen):
+        values = track[where]
+        locals_.append(_windowed(values, config.window, top_k))
+        tops.append(_top_mean(values, top_k) if len(values) else 0.0)
+
+    results = []
+    for track, where, stamps, local, top in zip(scores, seen, times, locals_, tops):
+        full = np.full(track.shape, np.nan)
+        full[where] = local
+        score = _pool([local], [top], top_k, config.power) if len(where) else None
+        segments = _segments(track[where], local, stamps[where], score, config)
+        results.append(TrackScore(score, len(where), segments, full))
+    score = _pool(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
+    merged = _merge([segment for result in results for segment in result.segments])
+    return VideoScore(score, merged, tuple(results), total, config.threshold)
+
+
+def _checked_track(track: ArrayLike, index: int) -> np.ndarray:
+    array = np.asarray(track, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"track {index}: frame scores of shape {array.shape}, expected 1-D")
+    known = array[~np.isnan(array)]
+    if known.size and (known.min() < 0 or known.max() > 1):
+        raise ValueError(f"track {index}: frame scores from {known.min():g} to {known.max():g}, expected 0 to 1")
+    return array
+
+
+def _checked_times(time_s: ArrayLike | Sequence[ArrayLike] | None, tracks: list[np.ndarray]) -> list[np.ndarray]:
+    if time_s is None:
+        return [np.arange(len(track), dtype=np.float64) for track in tracks]
+    nested = len(time_s) > 0 and np.ndim(time_s[0]) == 1
+    per_track = list(time_s) if nested else [time_s] * len(tracks)
+    if len(per_track) != len(tracks):
+        raise ValueError(f"{len(per_track)} arrays of time stamps for {len(tracks)} tracks")
+    times = [np.asarray(stamps, dtype=np.float64) for stamps in per_track]
+    for index, (stamps, track) in enumerate(zip(times, tracks)):
+        if stamps.shape != track.shape:
+            raise ValueError(f"track {index}: {len(track)} frame scores but time stamps of shape {stamps.shape}")
+        if not np.isfinite(stamps).all() or np.any(np.diff(stamps) < 0):
+            raise ValueError(f"track {index}: time stamps must be finite and must not fall")
+    return times
+
+
+def _top_mean(values: np.ndarray, top_k: int) -> float:
+    """Mean of the top_k highest values; where there are fewer, the missing ones count as 0: no evidence."""
+    return float(np.sort(values)[-top_k:].sum() / top_k)
+
+
+def _windowed(values: np.ndarray, window: int, top_k: int) -> np.ndarray:
+    """For each of (n,) seen frames the mean of the top_k highest in the window centred there, cut at the ends."""
+    before, after = (window - 1) // 2, window // 2
+    padded = np.concatenate([np.zeros(before), values, np.zeros(after)])
+    if not len(values):
+        return values
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)
+    return np.sort(windows, axis=1)[:, -top_k:].sum(axis=1) / top_k
+
+
+def _odds(scores: np.ndarray) -> np.ndarray:
+    squeezed = ODDS_MARGIN + (1 - 2 * ODDS_MARGIN) * np.asarray(scores, dtype=np.float64)
+    return squeezed / (1 - squeezed)
+
+
+def _from_odds(odds: float) -> float:
+    score = (odds / (1 + odds) - ODDS_MARGIN) / (1 - 2 * ODDS_MARGIN)
+    return float(np.clip(score, 0.0, 1.0))
+
+
+def _pool(locals_: Sequence[np.ndarray], tops: Sequence[float], top_k: int, power: float) -> float:
+    """The formula of the module's head: windows everywhere, or each track's top_k frames wherever they lie."""
+    windows = np.concatenate(locals_) if locals_ else np.zeros(0)
+    scattered = np.sort(np.asarray(tops, dtype=np.float64))  # sorted: the order of tracks must not change a sum
+    if np.isinf(power):
+        return _from_odds(max(_odds(windows).max(), _odds(scattered).max()))
+    total = len(windows)
+    by_window = float(np.mean(_odds(np.sort(windows)) ** power))
+    by_track = float(np.sum(_odds(scattered) ** power) * min(1.0, top_k / total))
+    by_track = min(by_track, float(_odds(scattered).max() ** power))  # never more than the highest of them
+    return _from_odds(max(by_window, by_track) ** (1 / power))
+
+
+def _segments(
+    values: np.ndarray, local: np.ndarray, stamps: np.ndarray, score: float | None, config: AggregateConfig
+) -> tuple[Segment, ...]:
+    """Runs of frames above the threshold whose window is above it as well, bridging up to MAX_GAP frames."""
+    high = values > config.threshold
+    hot = np.flatnonzero(high & (local > config.threshold))
+    if not hot.size and score is not None and score > config.threshold:
+        hot = np.flatnonzero(high)  # scattered frames: none has suspicious neighbours, together they count
+    if not hot.size:
+        return ()
+    runs = np.split(hot, np.flatnonzero(np.diff(hot) > MAX_GAP + 1) + 1)
+    return tuple(Segment(float(stamps[r[0]]), float(stamps[r[-1]]), float(values[r].mean())) for r in runs)
+
+
+def _merge(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Segments of all faces in order of time; those that overlap become one with the higher score."""
+    merged: list[Segment] = []
+    for segment in sorted(segments):
+        if merged and segment.start_s <= merged[-1].end_s:
+            last = merged[-1]
+            merged[-1] = Segment(last.start_s, max(last.end_s, segment.end_s), max(last.score, segment.score))
+        else:
+            merged.append(segment)
+    return tuple(merged)
