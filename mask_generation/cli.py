@@ -68,10 +68,12 @@ def run(program: str, summary: str, verbs: Sequence[Verb], argv: Optional[Sequen
 
 def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
     module = importlib.import_module(verb.module)
-    known_before = set(flags.FLAGS)
+    from absl import logging  # noqa: F401  defines its flags now, so that a verb may define one of the same name
+
+    known_before = {name: flags.FLAGS[name] for name in flags.FLAGS}
     try:
         module.define_flags()
-        own = set(flags.FLAGS) - known_before
+        own = {name for name in flags.FLAGS if flags.FLAGS[name] is not known_before.get(name)}
         before_dashes = words[: words.index("--")] if "--" in words else words
         if any(word in _HELP[:-1] for word in before_dashes):
             print(verb_help(program, verb, own))
@@ -90,8 +92,12 @@ def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
     except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
         return _complain(program, str(error), FAILED)
     finally:
-        for name in set(flags.FLAGS) - known_before:
-            delattr(flags.FLAGS, name)
+        for name in list(flags.FLAGS):
+            if flags.FLAGS[name] is not known_before.get(name):
+                delattr(flags.FLAGS, name)
+        for name, flag in known_before.items():
+            if name not in flags.FLAGS:
+                flags.FLAGS[name] = flag
 
 
 def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
@@ -112,7 +118,7 @@ def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
         raise UsageError(str(error)) from error
     for name, present in foreign.items():  # flags that libraries define globally
         if flags.FLAGS[name].present > present and name not in _BUILT_IN:
-            raise UsageError(f"unknown flag --{name}")
+            raise UsageError(f"unknown flag --{flags.FLAGS[name].name}")
     return rest
 
 

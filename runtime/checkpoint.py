@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Optional
 
 STATE_FILE = "state.json"
 _PREFIX, _TEMPORARY = "step-", ".writing-"
@@ -41,7 +41,7 @@ class TrainState:
     position: int = 0
     best: Optional[float] = None
     best_step: int = 0
-    config: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def _sha256(path: Path) -> str:
@@ -113,7 +113,7 @@ class CheckpointStore:
             if step != best_step:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _folders(self) -> List[Tuple[int, Path]]:
+    def _folders(self) -> list[tuple[int, Path]]:
         names = self.folder.glob(f"{_PREFIX}*") if self.folder.is_dir() else []
         return [(int(path.name[len(_PREFIX) :]), path) for path in names if path.name[len(_PREFIX) :].isdigit()]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Workers:
         """Sum over workers, in a graph or eagerly; differentiable (the gradient is summed too)."""
         return tensor
 
-    def average_gradients(self, gradients: Sequence[Any]) -> List[Any]:
+    def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
         """Mean over workers of each gradient; None stays None."""
         return list(gradients)
 
@@ -52,7 +52,7 @@ class Workers:
         """Sum of a NumPy array of one shape over workers, in its own type: for counts."""
         return np.asarray(array)
 
-    def gather(self, value: Any) -> List[Any]:
+    def gather(self, value: Any) -> list[Any]:
         """One plain value (numbers, strings, lists, arrays) of every worker, in rank order, on every worker."""
         return [value]
 
@@ -96,7 +96,7 @@ class HorovodWorkers(Workers):
     def sum(self, tensor: Any) -> Any:
         return self._hvd.allreduce(tensor, op=self._hvd.Sum)
 
-    def average_gradients(self, gradients: Sequence[Any]) -> List[Any]:
+    def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
         present = [i for i, gradient in enumerate(gradients) if gradient is not None]
         packed = [self._compression.compress(gradients[i]) for i in present]
         # One grouped call: all gradients of a step are reduced together, in one order, on every worker.
@@ -110,7 +110,7 @@ class HorovodWorkers(Workers):
         array = np.asarray(array)
         return np.asarray(self._hvd.allreduce(array, op=self._hvd.Sum)).astype(array.dtype)
 
-    def gather(self, value: Any) -> List[Any]:
+    def gather(self, value: Any) -> list[Any]:
         return list(self._hvd.allgather_object(value))
 
     def broadcast(self, value: Any) -> Any:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Stopwatch:
     def count(self, images: int) -> None:
         self._images += images
 
-    def read(self) -> Dict[str, float]:
+    def read(self) -> dict[str, float]:
         """Rate and waiting share since the last reading, which it resets."""
         elapsed = max(time.perf_counter() - self._started - self._excluded, 1e-9)
         result = {"images_per_s": self._images / elapsed, "waiting_share": self._waited / elapsed}

@@ -52,9 +52,13 @@ def test_it_does_something_on_some_draws_and_keeps_shape_and_range(name):
         image = picture(channels)
         for seed in range(12):
             out, moved = run(image, mask, seed, (name,), "tf.data" if seed % 2 else "eager")
-            assert out.shape == image.shape and moved.shape == mask.shape
+            assert out.shape == image.shape
+            assert moved.shape == mask.shape
             assert out.dtype == moved.dtype == np.float32
-            assert out.min() >= -1e-3 and out.max() <= 255 + 1e-3 and moved.min() >= 0 and moved.max() <= 1
+            assert out.min() >= -1e-3
+            assert out.max() <= 255 + 1e-3
+            assert moved.min() >= 0
+            assert moved.max() <= 1
             changed += not np.array_equal(out, image)
             if name not in GEOMETRIC:
                 np.testing.assert_array_equal(moved, mask)
@@ -114,4 +118,5 @@ def test_jpeg_loses_detail_as_a_jpeg_does():
     losses = [
         np.abs(augmentations.jpeg(tf.constant(image), mask, tf.constant([s, 0]))[0] - image).mean() for s in range(12)
     ]
-    assert max(losses) > 0.5 and min(losses) == 0
+    assert max(losses) > 0.5
+    assert min(losses) == 0

@@ -10,11 +10,11 @@ touch real and fake alike: a network trained on fakes that were saved once more 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Callable, Dict, Tuple
+from typing import Callable
 
 import tensorflow as tf
 
-Pair = Tuple[tf.Tensor, tf.Tensor]
+Pair = tuple[tf.Tensor, tf.Tensor]
 
 GEOMETRIC = ("flip", "rot90", "rotate", "cutout")  # drawn once a pair, so that its halves stay on top of each other
 MAX_ROTATION_RAD = 0.26  # 15°
@@ -114,7 +114,7 @@ def jpeg(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> Pair:
     return tf.ensure_shape(tf.cond(_uniform(seed, 0) < 0.5, changed, lambda: image), image.shape), mask
 
 
-_OPERATIONS: Dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]] = {
+_OPERATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]] = {
     operation.__name__: operation
     for operation in (flip, rot90, rotate, photometric, downscale, jpeg, blur, noise, cutout)
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any, Dict, Optional, Tuple, Type, TypeVar
+from typing import Any, Optional, TypeVar
 
 # The reference's choices (NVIDIA UNet_Industrial, main.py and utils/cmdline_helper.py) under the reference's names.
 VARIANTS = ("tinyUNet", "original")
@@ -33,7 +33,7 @@ class ConfigError(ValueError):
     """A setting has an impossible value; the message names it and says what is allowed."""
 
 
-def _choice(name: str, value: Any, allowed: Tuple[Any, ...]) -> None:
+def _choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name}={value!r}: allowed are {', '.join(map(str, allowed))}")
 
@@ -53,7 +53,7 @@ class Config:
         kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
         for field in dataclasses.fields(self):
             value, declared = getattr(self, field.name), str(field.type)
-            if declared.startswith("Tuple"):
+            if declared.lower().startswith("tuple"):
                 if not isinstance(value, tuple):
                     raise ConfigError(f"{field.name}={value!r}: must be a list of names")
                 continue
@@ -69,7 +69,7 @@ class Config:
     def _check(self) -> None:
         """Raise ConfigError where a value, or a combination of values, is impossible."""
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values only, tuples as lists: what JSON holds."""
         values = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -78,7 +78,7 @@ class Config:
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
-    def from_dict(cls: Type[ConfigT], values: Dict[str, Any]) -> ConfigT:
+    def from_dict(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -86,7 +86,7 @@ class Config:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     @classmethod
-    def from_json(cls: Type[ConfigT], text: str) -> ConfigT:
+    def from_json(cls: type[ConfigT], text: str) -> ConfigT:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ConfigError(f"{cls.__name__}: a JSON object is needed, not {type(values).__name__}")
@@ -149,7 +149,7 @@ class DataConfig(Config):
 
     drop_clean: bool = False
     augment: bool = True
-    augmentations: Tuple[str, ...] = ("flip", "photometric", "downscale", "blur", "noise", "jpeg")
+    augmentations: tuple[str, ...] = ("flip", "photometric", "downscale", "blur", "noise", "jpeg")
     reference_mode: bool = False
     reader_threads: int = 0
     prefetch_batches: int = 4
@@ -171,14 +171,17 @@ class TrainConfig(Config):
         loss_scope: "global" computes the loss of the whole global batch, so that N workers equal one with the same
             global batch; "worker" computes it on each worker's own batch, as the reference does (its Dice is a ratio
             of sums, so the two differ).
-        image_loss_weight: weight of the image-level term (see `train_step.image_term`); 0 leaves it out.
-        dice_loss_weight: weight of a Dice term added to `loss`; 0 leaves it out.
+        image_loss_weight: weight of the image-level term: cross-entropy of the label against the mean of the
+            highest 3 % of a crop's logits; 0 leaves it out.
+        dice_loss_weight: weight of a Dice term over fake crops, added to `loss`; 0 leaves it out.
         total_steps: length of the cosine schedule, in steps; the loop sets it to the run's length.
         warmup_steps: steps over which the learning rate rises linearly from 0; 0: none, as in the reference.
         scale_lr: multiply the learning rate by the number of workers (the reference does not).
         clip_norm: largest global norm of the gradients; 0: no clipping.
         accumulate: micro-batches of `batch_size` whose gradients are averaged into one update.
-        amp: "fp16" (with dynamic loss scaling), "bf16" or "none".
+        amp: half precision of the arithmetic, "fp16", "bf16", or "none"; weights stay float32.
+        dynamic_loss_scale: with fp16, double the loss scale after 2000 good steps and halve it when gradients
+            overflow (Keras' rule); off: fixed at 32768.
         tf32: let Ampere and later GPUs multiply in TF32.
         deterministic: ask TensorFlow for bit-for-bit repeatable kernels. None: on a CPU yes, on a GPU no.
         fp16_allreduce: send gradients as half precision.
@@ -207,6 +210,7 @@ class TrainConfig(Config):
     clip_norm: float = 0.0
     accumulate: int = 1
     amp: str = "none"
+    dynamic_loss_scale: bool = True
     xla: bool = False
     tf32: bool = True
     deterministic: Optional[bool] = None

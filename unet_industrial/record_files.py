@@ -12,7 +12,6 @@ import dataclasses
 import os
 import threading
 from collections.abc import Sequence
-from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -46,7 +45,7 @@ def masked_crc(rows: np.ndarray) -> np.ndarray:
 class RecordIndex:
     """Every record of some files: `files[file_of[i]]` holds record i at `offset[i]`, `length[i]` bytes of data."""
 
-    files: Tuple[str, ...]
+    files: tuple[str, ...]
     file_of: np.ndarray
     offset: np.ndarray
     length: np.ndarray
@@ -69,9 +68,9 @@ def index_files(files: Sequence[str]) -> RecordIndex:
         RecordFileError: no files, no records at all, or a file that is cut short or is no TFRecord file.
     """
     names = tuple(sorted(os.fspath(name) for name in files))
-    file_of: List[int] = []
-    starts: List[int] = []
-    headers: List[bytes] = []
+    file_of: list[int] = []
+    starts: list[int] = []
+    headers: list[bytes] = []
     for number, name in enumerate(names):
         try:
             size = os.path.getsize(name)
@@ -111,7 +110,7 @@ class RecordReader:
 
     def __init__(self, index: RecordIndex) -> None:
         self._index = index
-        self._open: Dict[int, int] = {}
+        self._open: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def read(self, record: int) -> bytes:

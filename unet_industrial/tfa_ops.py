@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import Any, Tuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -33,7 +33,7 @@ def _tfa_image() -> Any:
     return tfa_image
 
 
-def rotate(image: tf.Tensor, mask: tf.Tensor, angle_rad: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+def rotate(image: tf.Tensor, mask: tf.Tensor, angle_rad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Turn image (H,W,C) and mask (H,W,1) counter-clockwise about the centre, bilinear.
 
     Corners that come in from outside repeat the image's edge (a black wedge would be a giveaway of augmentation)
@@ -44,7 +44,7 @@ def rotate(image: tf.Tensor, mask: tf.Tensor, angle_rad: tf.Tensor) -> Tuple[tf.
     return turned, tfa_image.rotate(mask, angle_rad, interpolation="bilinear", fill_mode="constant", fill_value=0.0)
 
 
-def cutout(image: tf.Tensor, mask: tf.Tensor, centre_yx: tf.Tensor, size_px: int) -> Tuple[tf.Tensor, tf.Tensor]:
+def cutout(image: tf.Tensor, mask: tf.Tensor, centre_yx: tf.Tensor, size_px: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Grey out a square of even side `size_px` in image (H,W,C), values [0,255]; what is hidden is not fake: mask 0."""
     tfa_image = _tfa_image()
     centre = centre_yx[tf.newaxis]

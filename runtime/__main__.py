@@ -1,0 +1,25 @@
+"""`python -m runtime COMMAND`: everything that trains, measures, exports or uses a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mask_generation import cli
+
+VERBS = (
+    cli.Verb("train", "Train on TFRecords, alone or as one of Horovod's workers.", "runtime.train_command"),
+    cli.Verb("evaluate", "Measure a model on TFRecords.", "runtime.evaluate_command"),
+    cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.export_command"),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    words = list(argv)
+    if any(word.startswith("--exec_mode") for word in words[:1]):
+        words.insert(0, "train")  # the reference's command line has no commands, only modes
+    return cli.run("python -m runtime", "Train, evaluate, export and use the deepfake segmenter.", VERBS, words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,295 @@
+"""Record files → batches. The batch of a step depends on the seed and the step alone, so resuming is one number.
+
+Training draws an endless stream of examples out of face groups (see `records`): groups in an order shuffled anew each
+epoch, and of each group first the original, then one of its manipulated copies, so that real and fake of one face and
+frame lie side by side and each batch is half real. Step s of W workers with batches of B takes examples
+s·W·B … (s+1)·W·B − 1 of that stream, worker r the r-th part of them: N workers together see what one worker with
+the same global batch sees, no two workers share an example, and no worker ever runs out before another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from unet_industrial import records
+from unet_industrial.augment import augment
+from unet_industrial.config import DataConfig, ModelConfig
+from unet_industrial.record_files import RecordFileError, RecordIndex, RecordReader, index_files
+
+Batch = dict[str, tf.Tensor]
+
+
+class BatchSource(Protocol):
+    """Where training batches come from: record files, synthesis on the fly, or noise for benchmarks.
+
+    `batches` yields dictionaries of `image` (B,H,W,C) float32 in [-1,1], `mask` (B,H,W,1) float32 in [0,1],
+    `label` (B,) int32 (1 fake), `clip` and `key` (B,) strings, `frame_index` (B,) int64, without end. It must be a
+    function of its arguments: `position` counts the examples that all workers together have consumed before.
+    """
+
+    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset: ...
+
+    def epoch_examples(self) -> int:
+        """Examples in one pass over the data."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the data is, for the checkpoint: a resumed run must find the same."""
+        ...
+
+
+def find_files(data_dir: str, split: str) -> list[str]:
+    """Record files of one split: `<data_dir>/<split>*.tfrecord` or `<data_dir>/<split>/*.tfrecord`.
+
+    Raises:
+        RecordFileError: there are none; the message says where they were looked for.
+    """
+    patterns = [os.path.join(glob.escape(data_dir), name) for name in (f"{split}*.tfrecord", f"{split}/*.tfrecord")]
+    found = sorted({name for pattern in patterns for name in glob.glob(pattern)})
+    if not found:
+        raise RecordFileError(f"no record files for split {split!r}: looked for {' and '.join(patterns)}")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Some examples of the stream: which record, which of its images, and the seeds of their augmentation."""
+
+    record: np.ndarray  # (N,) int64
+    member: np.ndarray  # (N,) int64: 0 the original, i the i-th manipulated copy
+    pair_seed: np.ndarray  # (N,2) int64
+    own_seed: np.ndarray  # (N,2) int64
+
+
+class Sampler:
+    """Positions of the endless stream → examples. Every draw is a function of seed and position."""
+
+    def __init__(self, copies: np.ndarray, has_original: np.ndarray, seed: int, drop_clean: bool) -> None:
+        """
+        Args:
+            copies: (N,) manipulated copies in each record; has_original: (N,) bool.
+        Raises:
+            RecordFileError: no manipulated image at all, or no real one where real ones are wanted.
+        """
+        self._copies, self._has_original = copies, has_original
+        self._seed, self._drop_clean = seed, drop_clean
+        self._with_copies = np.flatnonzero(copies > 0)
+        self._with_original = np.flatnonzero(has_original)
+        if not self._with_copies.size:
+            raise RecordFileError("no manipulated image in any record: nothing to learn")
+        if not drop_clean and not self._with_original.size:
+            raise RecordFileError("no real image in any record; train with --drop_clean, or add originals")
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        # Groups that nothing is drawn from would only lengthen the epoch.
+        self._groups = self._with_copies if drop_clean else np.arange(len(copies))
+
+    def epoch_examples(self) -> int:
+        return len(self._groups) * (1 if self._drop_clean else 2)
+
+    def _group(self, turn: int) -> int:
+        epoch, place = divmod(turn, len(self._groups))
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self._seed, 1, epoch]).permutation(self._groups))
+        return int(self._order[1][place])
+
+    def draw(self, positions: Sequence[int]) -> Draws:
+        record = np.empty(len(positions), np.int64)
+        member = np.empty(len(positions), np.int64)
+        turns = np.asarray(positions, np.int64) // (1 if self._drop_clean else 2)
+        for i, (position, turn) in enumerate(zip(positions, turns)):
+            group = self._group(int(turn))
+            rng = np.random.default_rng([self._seed, 2, int(turn)])
+            wants_fake = self._drop_clean or position % 2 == 1
+            allowed = self._copies[group] > 0 if wants_fake else self._has_original[group]
+            if not allowed:  # a group without a partner borrows one, so the batch stays half real
+                pool = self._with_copies if wants_fake else self._with_original
+                group = int(pool[rng.integers(pool.size)])
+            record[i] = group
+            member[i] = 1 + rng.integers(self._copies[group]) if wants_fake else 0
+        seeds = np.full(len(positions), self._seed, np.int64)
+        return Draws(
+            record,
+            member,
+            np.stack([seeds, 2 * turns], 1),
+            np.stack([seeds, 2 * np.asarray(positions, np.int64) + 1], 1),
+        )
+
+
+class RecordSource:
+    """Training batches from record files; see `BatchSource`."""
+
+    def __init__(self, files: Sequence[str], model: ModelConfig, data: DataConfig, seed: int) -> None:
+        """
+        Raises:
+            RecordFileError: files are missing, damaged or hold nothing to train on.
+        """
+        self._index = index_files(files)
+        self._reader = RecordReader(self._index)
+        self._model, self._data = model, data
+        copies, has_original = count_members(self._index, self._reader)
+        self._sampler = Sampler(copies, has_original, seed, data.drop_clean)
+        self.images = int(copies.sum() + has_original.sum())
+
+    def epoch_examples(self) -> int:
+        return self._sampler.epoch_examples()
+
+    def describe(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for name in self._index.files:
+            digest.update(f"{os.path.basename(name)}\0{os.path.getsize(name)}\n".encode())
+        return {
+            "kind": "records",
+            "files": len(self._index.files),
+            "groups": len(self._index),
+            "images": self.images,
+            "names_and_sizes_sha256": digest.hexdigest(),
+        }
+
+    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset:
+        def plan() -> Iterator[tuple[np.ndarray, ...]]:
+            start = position + rank * batch_size
+            while True:
+                draws = self._sampler.draw(range(start, start + batch_size))
+                yield draws.record, draws.member, draws.pair_seed, draws.own_seed
+                start += batch_size * workers
+
+        signature = tuple(tf.TensorSpec((batch_size, *rest), tf.int64) for rest in ((), (), (2,), (2,)))
+        data = tf.data.Dataset.from_generator(plan, output_signature=signature).unbatch()
+        data = data.map(self._example, num_parallel_calls=self._data.reader_threads or tf.data.AUTOTUNE)
+        data = data.batch(batch_size, drop_remainder=True)
+        return data.prefetch(self._data.prefetch_batches or tf.data.AUTOTUNE)
+
+    def _example(self, record: tf.Tensor, member: tf.Tensor, pair_seed: tf.Tensor, own_seed: tf.Tensor) -> Batch:
+        serialised = read_record(self._reader, record)
+        example = records.parse_member(serialised, member, self._model.in_channels)
+        drawn = (pair_seed, own_seed) if self._data.augment else None
+        return finish(example, self._model, self._data, drawn)
+
+
+def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:
+    """A record's bytes, in a `tf.data` graph."""
+    # Reading has no side effect; saying so lets deterministic mode read in parallel.
+    data = tf.numpy_function(lambda number: reader.read(int(number)), [record], tf.string, stateful=False)
+    return tf.ensure_shape(data, ())
+
+
+def count_members(index: RecordIndex, reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
+    """(copies (N,) int64, has_original (N,) bool) of every record; reads each file once.
+
+    Raises:
+        RecordFileError: a record is no face group.
+    """
+    spec = {"label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
+
+    def labels(record: tf.Tensor) -> tf.Tensor:
+        label = tf.io.parse_single_example(read_record(reader, record), spec)["label"]
+        return tf.stack([tf.math.count_nonzero(label == 1), tf.math.count_nonzero(label == 0)])
+
+    data = tf.data.Dataset.range(len(index)).map(labels, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = np.empty((len(index), 2), np.int64)
+    number = 0
+    try:
+        for block in data.batch(256):
+            counts[number : number + len(block)] = block.numpy()
+            number += len(block)
+    except tf.errors.InvalidArgumentError as error:
+        raise RecordFileError(f"{index.name(number)} or soon after: not a record of face groups") from error
+    empty = np.flatnonzero(counts.sum(1) == 0)
+    if empty.size:
+        raise RecordFileError(f"{index.name(int(empty[0]))}: not a record of face groups (no images)")
+    return counts[:, 0], counts[:, 1] > 0
+
+
+def finish(
+    example: dict[str, tf.Tensor],
+    model: ModelConfig,
+    data: DataConfig,
+    seeds: Optional[tuple[tf.Tensor, tf.Tensor]],
+) -> Batch:
+    """A decoded example, uint8 → resized, augmented (with `seeds` only) and normalised, float32."""
+    side = model.input_size
+    image = fit(tf.cast(example["image"], tf.float32), side, model.in_channels, data.reference_mode)
+    mask = fit(tf.cast(example["mask"], tf.float32), side, 1, data.reference_mode) / 255.0
+    if seeds is not None:
+        if data.reference_mode:
+            from unet_industrial import legacy
+
+            image, mask = legacy.augment(image, mask, seeds[0])
+        else:
+            image, mask = augment(image, mask, *seeds, data.augmentations)
+    return {
+        "image": tf.ensure_shape(normalise(image), (side, side, model.in_channels)),
+        "mask": tf.ensure_shape(mask, (side, side, 1)),
+        "label": tf.cast(example["label"], tf.int32),
+        **{name: example[name] for name in ("clip", "key", "frame_index")},
+    }
+
+
+def normalise(image: tf.Tensor) -> tf.Tensor:
+    """Grey levels in [0,255] → [-1,1]."""
+    return image / 127.5 - 1.0
+
+
+def fit(image: tf.Tensor, side: int, channels: int, reference_mode: bool = False) -> tf.Tensor:
+    """(H,W,C) float32 → (side,side,C), bilinear, averaging when it shrinks; untouched if it has that size already."""
+    image = tf.ensure_shape(image, (None, None, channels))
+
+    def resized() -> tf.Tensor:
+        if reference_mode:
+            from unet_industrial import legacy
+
+            return legacy.resize_bilinear(image[tf.newaxis], (side, side))[0]
+        return tf.image.resize(image, (side, side), "bilinear", antialias=True)
+
+    fits = tf.reduce_all(tf.shape(image)[:2] == side)
+    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), (side, side, channels))
+
+
+DESCRIPTION = ("dataset", "method", "identity", "track", "original", "face_px")  # beside a training batch's fields
+
+
+def eval_dataset(
+    files: Sequence[str], model: ModelConfig, data: DataConfig, batch_size: int, rank: int = 0, workers: int = 1
+) -> tf.data.Dataset:
+    """Every image of every group once, the last batch as short as it comes; worker r takes each W-th group.
+
+    Batches have the fields of `BatchSource` and those of `DESCRIPTION`: `original` names the clip of the group's
+    original (empty without one), `face_px` is the longer side of the detected box in source pixels.
+
+    Raises:
+        RecordFileError: files are missing or damaged.
+    """
+    index = index_files(files)
+    reader = RecordReader(index)
+
+    def members(record: tf.Tensor) -> tf.data.Dataset:
+        group = records.parse_group(read_record(reader, record))
+        box = group["box"]
+        first = group["label"][0] == 0
+        shared = {name: group[name] for name in ("key", "dataset", "identity", "track")}
+        shared["original"] = tf.where(first, group["clip"][0], "")
+        shared["face_px"] = tf.maximum(box[2] - box[0], box[3] - box[1])
+        count = tf.shape(group["label"], tf.int64)
+        each = {name: group[name] for name in ("image", "mask", "label", "clip", "method")}
+        each["frame_index"] = group["image_frame_index"]
+        each.update({name: tf.repeat(value, count) for name, value in shared.items()})
+        return tf.data.Dataset.from_tensor_slices(each)
+
+    def example(fields: dict[str, tf.Tensor]) -> Batch:
+        fields["image"] = records.decode_image(fields["image"], model.in_channels)
+        fields["mask"] = records.decode_mask(fields["mask"])
+        batch = finish(fields, model, data, None)
+        batch.update({name: fields[name] for name in DESCRIPTION})
+        return batch
+
+    mine = tf.data.Dataset.range(rank, len(index), workers)
+    threads = data.reader_threads or tf.data.AUTOTUNE
+    return mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
