@@ -81,7 +81,7 @@ class Recipe(abc.ABC):
         return self._explain(original, fake, face_box, official)
 
     def sequence(self) -> MaskSequence:
-        """A fresh stateful variant for one track; for recipes without memory it is the recipe itself, frame by frame."""
+        """A fresh stateful variant for one track; recipes without memory just go frame by frame."""
         return MaskSequence(self)
 
     @abc.abstractmethod
@@ -212,7 +212,7 @@ class SsimRecipe(Recipe):
 
 
 def ssim_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(H, W, 3) SSIM of each pixel and channel, in [-1, 1]; Wang et al. 2004 with uniform windows, as in scikit-image."""
+    """(H, W, 3) SSIM of each pixel and channel, in [-1, 1]; uniform windows, as in scikit-image."""
     window = (SSIM_WINDOW_PX, SSIM_WINDOW_PX)
     points = SSIM_WINDOW_PX**2
     a, b = first.astype(np.float64), second.astype(np.float64)

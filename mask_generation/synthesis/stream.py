@@ -1,0 +1,180 @@
+"""An endless stream of real and manipulated pictures with exact masks. Pair i depends on the seed and i alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from mask_generation.synthesis import degrade, distractors, jitter, manipulations
+from mask_generation.synthesis.pool import MARGIN, Pool
+
+WORK_PX = (132, 288)  # sides at which pictures are manipulated and compressed before they are brought to size
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How hard pair i is. Easy fakes first: without them a network learns where the face is and nothing else.
+
+    Attributes:
+        ramp_pairs: difficulty rises linearly from 0 to 1 over so many pairs; 0: hard from the start.
+    """
+
+    ramp_pairs: int = 0
+
+    def difficulty(self, index: int) -> float:
+        return 1.0 if self.ramp_pairs <= 0 else min(1.0, index / self.ramp_pairs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """Shares of the manipulations (they need not add up to one) and chances of everything around them.
+
+    `before`, `cover`: hard negatives; `compress`: strength of the degradation, 0 to 1; `alike`: chance that real and
+    fake of a pair go through the very same chain.
+    """
+
+    self_blend: float = 0.45
+    swap: float = 0.25
+    mouth: float = 0.16
+    expression: float = 0.14
+    before: float = 0.2
+    cover: float = 0.15
+    compress: float = 1.0
+    alike: float = 0.5
+
+    def __post_init__(self) -> None:
+        shares = (self.self_blend, self.swap, self.mouth, self.expression)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ValueError("shares of manipulations must not be negative, and one must be above 0")
+        for name in ("before", "cover", "compress", "alike"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
+
+
+class Pair(NamedTuple):
+    """Real and fake of one picture: uint8 (S, S, 3) each, mask (S, S) uint8 in 0..255, name of the manipulation."""
+
+    real: np.ndarray
+    fake: np.ndarray
+    mask: np.ndarray
+    kind: str
+
+
+class Example(NamedTuple):
+    """One picture: image uint8 (S, S, 3), mask uint8 (S, S), label 1 for fake; which pair, and how it was made."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    label: int
+    pair: int
+    kind: str
+
+
+def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
+    """Pair number `index` of the stream with that seed, each picture `size` pixels wide."""
+    mix = mix or Mix()
+    rng = np.random.default_rng([seed, index])
+    number = pool.draw(rng)
+    rgb, landmarks = _window(pool.rgb(number), manipulations.as_landmarks(pool.points[number]), rng)
+    if rng.random() < 0.5:
+        rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
+    if rng.random() < mix.before:
+        rgb = distractors.before(rgb, landmarks, rng)
+    made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty, mix)
+    real, fake, mask = made
+    if rng.random() < mix.cover:
+        overlay, alpha = distractors.cover(real, landmarks, rng)
+        real, fake = (distractors.lay_over(picture, overlay, alpha) for picture in (real, fake))
+        mask = mask * (1 - alpha)
+    chains = [degrade.draw(rng, mix.compress) for _ in range(2)] if mix.compress else [degrade.Degradation()] * 2
+    if rng.random() < mix.alike:
+        chains[1] = chains[0]
+    real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
+    mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
+    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind)
+
+
+def stream(
+    pool: Pool,
+    seed: int,
+    size: int,
+    schedule: Optional[Schedule] = None,
+    mix: Optional[Mix] = None,
+    start_pair: int = 0,
+) -> Iterator[Example]:
+    """Without end: the real picture of a pair, then its fake; from pair `start_pair` on, for resuming."""
+    schedule = schedule or Schedule()
+    index = start_pair
+    while True:
+        pair = make_pair(pool, seed, index, size, schedule.difficulty(index), mix)
+        yield Example(pair.real, np.zeros_like(pair.mask), 0, index, "real")
+        yield Example(pair.fake, pair.mask, 1, index, pair.kind)
+        index += 1
+
+
+def _manipulate(
+    pool: Pool,
+    number: int,
+    rgb: np.ndarray,
+    landmarks: np.ndarray,
+    rng: np.random.Generator,
+    difficulty: float,
+    mix: Mix,
+) -> tuple[manipulations.Manipulated, str]:
+    shares = {"self_blend": mix.self_blend, "swap": mix.swap, "mouth": mix.mouth, "expression": mix.expression}
+    names = list(shares)
+    weights = np.array(list(shares.values()))
+    kind = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    if kind == "swap":
+        other = pool.draw_other(number, rng)
+        if other is not None:
+            source, points = _flip_maybe(pool.rgb(other), pool.points[other], rng)
+            return manipulations.face_swap(rgb, landmarks, source, points, rng, difficulty), kind
+        kind = "self_blend"
+    if kind == "mouth":
+        same = pool.draw_same(number, rng) if rng.random() < 0.5 else None
+        if same is not None:
+            return (
+                manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, pool.rgb(same), pool.points[same]),
+                kind,
+            )
+        return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty), kind
+    if kind == "expression":
+        return manipulations.expression_warp(rgb, landmarks, rng, difficulty), kind
+    return manipulations.self_blend(rgb, landmarks, rng, difficulty), kind
+
+
+def _flip_maybe(rgb: np.ndarray, five: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    if rng.random() < 0.5:
+        return rgb, five
+    mirrored = np.array(five)
+    mirrored[:, 0] = rgb.shape[1] - 1 - mirrored[:, 0]
+    return np.ascontiguousarray(rgb[:, ::-1]), mirrored[[1, 0, 2, 4, 3]]
+
+
+def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A square cut out of a pool crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
+    stored = rgb.shape[0]
+    span = stored * float(rng.uniform(1.15, 1.45)) / MARGIN
+    side = int(np.exp(rng.uniform(np.log(WORK_PX[0]), np.log(max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))))
+    scale = side / span
+    if scale < 0.75:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / scale)  # or the warp would alias
+    angle = float(rng.normal(0, 5))
+    matrix = cv2.getRotationMatrix2D(((stored - 1) / 2, (stored - 1) / 2), angle, scale)
+    matrix[:, 2] += (side - stored) / 2 + rng.uniform(-0.04, 0.04, 2) * side
+    if rng.random() < 0.5:
+        mirror = np.array([[-1.0, 0, side - 1], [0, 1, 0], [0, 0, 1]])
+        matrix = (mirror @ np.vstack([matrix, [0, 0, 1]]))[:2]
+    cut = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return cut, moved.astype(np.float32)
+
+
+def _to_size(rgb: np.ndarray, size: int) -> np.ndarray:
+    shrinking = rgb.shape[0] >= size
+    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
