@@ -73,7 +73,7 @@ install() {
   fi
   "${pip[@]}" install -q -c "$ROOT/constraints.txt" setuptools wheel
   say "step 2 of 3: TensorFlow 2.15 and the rest of the pinned set"
-  "${pip[@]}" install -q -c "$ROOT/constraints.txt" -e "$ROOT[dev]" cffi cloudpickle pyyaml
+  "${pip[@]}" install -q -c "$ROOT/constraints.txt" -e "${ROOT}[dev]" cffi cloudpickle pyyaml
   if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
     "${pip[@]}" install -q --no-deps --ignore-requires-python -c "$ROOT/constraints.txt" mtcnn
   fi
