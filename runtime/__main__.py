@@ -10,6 +10,10 @@ from mask_generation import cli
 VERBS = (
     cli.Verb("train", "Train on TFRecords, alone or as one of Horovod's workers.", "runtime.train_command"),
     cli.Verb("evaluate", "Measure a model on TFRecords.", "runtime.evaluate_command"),
+    cli.Verb("compare", "Compare detectors' scores on the same videos.", "runtime.evaluation.compare_command"),
+    cli.Verb(
+        "classifier", "Train MesoNet or a plain network to compare with.", "runtime.evaluation.classifier_command"
+    ),
     cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.export_command"),
 )
 

@@ -1,4 +1,7 @@
-"""Dataset → summed counts and frame scores → numbers. Sharded over all workers; nothing is averaged before it is summed."""
+"""Dataset → summed counts and frame scores → numbers, sharded over all workers.
+
+Nothing is averaged before it is summed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ import pandas as pd
 import tensorflow as tf
 
 from runtime.distributed import Workers
-from runtime.evaluation import stats
+from runtime.evaluation import stats, tables
+from runtime.evaluation.recorder import Recorders
 from unet_industrial.config import DataConfig, ModelConfig
 from unet_industrial.dataset import eval_dataset
 from unet_industrial.metrics import SegmentationCounts, SegmentationResult
@@ -73,11 +77,14 @@ def evaluate(
     batch_size: int,
     workers: Workers,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    recorders: Optional[Recorders] = None,
 ) -> Evaluation:
     """Run a model over record files, each worker over its share, and put the shares together.
 
     Workers need not have equally many batches: they meet only after their last one.
 
+    Args:
+        recorders: filled with everything that intervals and baselines need, if given; all workers' shares on each.
     Raises:
         RecordFileError: files are missing or damaged.
         ValueError: they hold no crops.
@@ -88,6 +95,8 @@ def evaluate(
         probability, scores = (part.numpy() for part in predict(batch["image"]))
         label = batch["label"].numpy()
         counts.update(probability, batch["mask"].numpy(), label)
+        if recorders is not None:
+            recorders.update({name: values.numpy() for name, values in batch.items()}, scores, probability)
         columns = {name: values.numpy() for name, values in batch.items() if name not in ("image", "mask", "label")}
         columns.update(label=label, score=scores, fake_area=(probability > MARK_THRESHOLD).mean(axis=(1, 2, 3)))
         for name, values in columns.items():
@@ -95,6 +104,10 @@ def evaluate(
     merged = SegmentationCounts.from_vector(workers.sum_array(counts.as_vector()))
     own = {name: _plain_list(np.concatenate(parts)) for name, parts in rows.items()}
     shares = [share for share in workers.gather(own) if share]
+    if recorders is not None:
+        for rank, state in enumerate(workers.gather(recorders.state())):
+            if rank != workers.rank:
+                recorders.merge(state)
     if not shares:
         raise ValueError("no crops in the record files: nothing to evaluate")
     frames = pd.concat([pd.DataFrame(share) for share in shares], ignore_index=True)
@@ -141,17 +154,6 @@ def rank_frames(frames: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def frame_table(frames: pd.DataFrame) -> pd.DataFrame:
-    """Frames as `runtime.evaluation.tables` reads them: clip names taken apart into data set, compression and video."""
-    table = frames.rename(columns={"key": "group"}).copy()
-    parts = table["clip"].str.split("/")
-    table["video"] = parts.str[-1]
-    table["compression"] = parts.str[-2].where(parts.str.len() >= 4, "unknown")
-    table["original"] = table["original"].str.split("/").str[-1]
-    leading = ["dataset", "method", "compression", "video", "label", "score", "frame_index", "track"]
-    return table[[*leading, *(name for name in table.columns if name not in leading)]]
-
-
 def markdown(summary: dict[str, Any], title: str) -> str:
     """A small table of the leading numbers."""
     shown = (
@@ -180,7 +182,7 @@ def write_results(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -
     summary = evaluation.summary()
     _write(folder / "evaluation.json", json.dumps({**about, **summary}, indent=2) + "\n")
     _write(folder / "evaluation.md", markdown(summary, f"Evaluation of {about.get('model', 'the model')}"))
-    _write(folder / FRAME_TABLE, frame_table(evaluation.frames).to_csv(index=False))
+    _write(folder / FRAME_TABLE, tables.from_records(evaluation.frames).to_csv(index=False))
     return summary
 
 

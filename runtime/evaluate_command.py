@@ -12,6 +12,7 @@ from mask_generation import cli
 from runtime import train_flags
 from runtime.checkpoint import CheckpointError
 from runtime.distributed import DistributedError
+from runtime.evaluation import options
 from unet_industrial.config import DataConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
@@ -22,36 +23,44 @@ def define_flags() -> None:
     flags.DEFINE_string("model", None, "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel.")
     flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
     flags.DEFINE_string("split", "test", "Split to evaluate on.")
-    flags.DEFINE_string("output_dir", None, "Where evaluation.json, evaluation.md and frame_scores.csv go.")
+    flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html, frame_scores.csv and plots go.")
     for name in ("model", "data_dir", "output_dir"):
         flags.mark_flag_as_required(name)
     flags.DEFINE_integer("batch_size", TrainConfig.batch_size, "Crops per worker and step.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
     train_flags.define([flag for flag in train_flags.DATA if flag.name == "reader_threads"])
+    options.define()
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
+    settings = options.settings()
     from runtime import device, distributed
 
     workers = distributed.start()
     device.configure(workers, TrainConfig(deterministic=False), values.threads)
-    from runtime.evaluate import evaluate, markdown, write_results
+    from runtime.evaluate import MARK_THRESHOLD, evaluate, write_results
+    from runtime.evaluation.compare import compare
+    from runtime.evaluation.compare_command import write_and_print
+    from runtime.evaluation.recorder import Recorders
     from unet_industrial.dataset import find_files
 
     predict, model, about = _load(Path(values.model))
     files = find_files(values.data_dir, values.split)
     data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
+    recorders = Recorders("model", MARK_THRESHOLD)
+    progress = _progress(workers.is_chief)
     try:
-        measured = evaluate(predict, files, model, data, values.batch_size, workers, _progress(workers.is_chief))
+        measured = evaluate(predict, files, model, data, values.batch_size, workers, progress, recorders)
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
         about.update(model=values.model, data_dir=values.data_dir, split=values.split, workers=workers.size)
-        summary = write_results(Path(values.output_dir), measured, about)
-        print(markdown(summary, f"{values.model} on {values.split}"))
-        print(f"written to {values.output_dir}: evaluation.json, evaluation.md, frame_scores.csv")
+        folder, title = Path(values.output_dir), f"{values.model} on {values.split}"
+        summary = write_results(folder, measured, about)
+        detectors = recorders.detectors()
+        write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})
     return cli.OK
 
 

@@ -1,7 +1,7 @@
 """Pixel measures: per frame as rows, pooled as histograms, so memory does not grow with the number of pixels.
 
 Definitions (peers differ, so they are spelled out):
-* A pixel is *faked* where the mask is above MASK_THRESHOLD, *marked* where the probability reaches the threshold.
+* A pixel is *faked* where the mask is above MASK_THRESHOLD, *marked* where the probability is above the threshold.
 * IoU and Dice are taken on fakes whose mask is not empty; an empty union cannot occur there. A fake with an empty mask
   has no IoU (NaN) and is counted. A real frame has no IoU either: it has `area`, the share of the crop marked.
 * Pixel AUC: faked against untouched pixels of the same fake frames.
@@ -53,7 +53,7 @@ def count_pixels(probability: np.ndarray, mask: np.ndarray, threshold: float = 0
     probability, mask = np.asarray(probability), np.asarray(mask)
     if probability.shape != mask.shape:
         raise ValueError(f"probability {probability.shape} and mask {mask.shape} differ in shape")
-    marked, faked = probability >= threshold, mask > MASK_THRESHOLD
+    marked, faked = probability > np.float32(threshold), mask > MASK_THRESHOLD
     return PixelCounts(int(np.sum(marked & faked)), int(marked.sum()), int(faked.sum()), int(marked.size))
 
 

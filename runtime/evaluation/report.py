@@ -35,16 +35,24 @@ def write(
     detectors: Mapping[str, Detector],
     title: str = "Evaluation",
     about: Optional[Mapping[str, Any]] = None,
+    extra: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Path]:
     """Write everything under `folder` and return {kind: path}.
 
     Args:
         result: `compare.compare(detectors, …)` (of one detector as well).
         about: provenance to print and keep (model, record files, hashes, command).
+        extra: more entries for the top level of the JSON.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"schema_version": SCHEMA_VERSION, "title": title, "about": dict(about or {}), **result}
+    document = {
+        **dict(extra or {}),
+        "schema_version": SCHEMA_VERSION,
+        "title": title,
+        "about": dict(about or {}),
+        **result,
+    }
     drawn = draw(folder / "plots", result, detectors)
     markdown_text = markdown(document)
     written = {

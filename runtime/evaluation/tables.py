@@ -134,6 +134,20 @@ def _original_keys(table: pd.DataFrame, where: str) -> pd.Series:
     return pd.Series([resolved[place] for place in places], index=table.index)
 
 
+def from_records(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of record files as a frame table: `clip` and `original` (dataset/method/compression/video) taken apart.
+
+    A clip's name with fewer than four parts has no compression. `key` (the name of the face group) becomes `group`.
+    """
+    table = rows.rename(columns={"key": "group"}).copy()
+    parts = table["clip"].str.split("/")
+    table["video"] = parts.str[-1]
+    table["compression"] = parts.str[-2].where(parts.str.len() >= 4, UNKNOWN)
+    table["original"] = table["original"].str.split("/").str[-1].replace("", np.nan)
+    leading = ["dataset", "method", "compression", "video", "label", "score", "frame_index", "track"]
+    return table[[*leading, *(name for name in table.columns if name not in leading)]]
+
+
 def load_frames(path: Path) -> pd.DataFrame:
     """A normalised frame (or video) table from CSV."""
     return normalise(read_csv(Path(path)), str(path))
