@@ -109,8 +109,10 @@ train() { # --np N is ours: how many processes; the rest goes to the command
   done
   [[ $np =~ ^[1-9][0-9]*$ ]] || die "--np takes a whole number of processes, not '$np'"
   if [ "$np" = 1 ]; then exec "$python" -m runtime train ${args[@]+"${args[@]}"}; fi
-  [ -x "$VENV/bin/horovodrun" ] || die "--np $np needs Horovod, which is not installed: apt-get install cmake g++ make, then ./launch.sh setup"
-  PATH=$VENV/bin:$PATH exec "$VENV/bin/horovodrun" --gloo -np "$np" "$python" -m runtime train ${args[@]+"${args[@]}"}
+  export PATH=$VENV/bin:$PATH
+  command -v horovodrun >/dev/null ||
+    die "--np $np needs Horovod, which is not installed: apt-get install cmake g++ make, then ./launch.sh setup"
+  exec horovodrun --gloo -np "$np" "$python" -m runtime train ${args[@]+"${args[@]}"}
 }
 
 docker_run() {
@@ -133,7 +135,7 @@ main() {
   esac
   shift
   if [ "$verb" = docker ]; then docker_run "$@"; return; fi
-  if [ "${DEEPFAKE_IN_IMAGE:-0}" = 1 ]; then VENV=${DEEPFAKE_PREFIX:-/usr}; else setup; fi
+  if [ "${DEEPFAKE_IN_IMAGE:-0}" = 1 ]; then VENV=$(dirname "$(dirname "$(command -v python)")"); else setup; fi
   case $verb in
     setup) say "everything is installed in $VENV" ;;
     test) cd "$ROOT" && exec "$VENV/bin/python" -m pytest "$@" ;;
