@@ -5,13 +5,15 @@ One process needs no Horovod at all: `start()` then returns a lone worker whose 
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Protocol, TypeVar
 
 import numpy as np
 
-LAUNCHER_VARIABLES = ("HOROVOD_SIZE", "HOROVOD_RANK")
+T = TypeVar("T")
+LAUNCHER_VARIABLES = ("HOROVOD_SIZE", "HOROVOD_RANK", "HOROVOD_ELASTIC")
 
 
 class DistributedError(RuntimeError):
@@ -25,6 +27,14 @@ def launched_size() -> int:
 
 def launched_by_horovod() -> bool:
     return any(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+class Keeper(Protocol):
+    """Holds the plain (picklable) part of what must survive the loss of a worker."""
+
+    def get(self) -> Any: ...
+
+    def set(self, state: Any) -> None: ...
 
 
 class Workers:
@@ -63,8 +73,20 @@ class Workers:
     def broadcast_variables(self, variables: Sequence[Any]) -> None:
         """Overwrite every worker's variables with the first worker's."""
 
-    def stop(self) -> None:
-        """Leave the job in order."""
+    @property
+    def is_elastic(self) -> bool:
+        """True where workers may come and go while the job runs."""
+        return False
+
+    def run_elastic(self, variables: Sequence[Any], keeper: Keeper, body: Callable[[Callable[[], None]], T]) -> T:
+        """`body(commit)`, begun anew from the last commit, with fresh rank and size, whenever workers come or go.
+
+        Args:
+            variables: what a commit keeps, and a newcomer is given.
+            keeper: gets and sets the plain state that goes with them.
+        """
+        del variables, keeper
+        return body(lambda: None)
 
 
 class HorovodWorkers(Workers):
@@ -119,8 +141,54 @@ class HorovodWorkers(Workers):
     def broadcast_variables(self, variables: Sequence[Any]) -> None:
         self._hvd.broadcast_variables(list(variables), root_rank=0)
 
-    def stop(self) -> None:
-        self._hvd.shutdown()
+    @property
+    def is_elastic(self) -> bool:
+        return elastic()
+
+    def run_elastic(self, variables: Sequence[Any], keeper: Keeper, body: Callable[[Callable[[], None]], T]) -> T:
+        import tensorflow as tf
+        from horovod.common.exceptions import HorovodInternalError
+
+        hvd = self._hvd
+        state = _committed_state(hvd, variables, keeper)
+
+        @hvd.elastic.run
+        def run(state: Any) -> T:
+            try:
+                return body(state.commit)
+            except tf.errors.OpError as error:
+                if is_lost_worker(error):  # inside a compiled step TensorFlow wraps Horovod's error in one of its own
+                    raise HorovodInternalError(str(error)) from error
+                raise
+
+        return run(state)
+
+
+def _committed_state(hvd: Any, variables: Sequence[Any], keeper: Keeper) -> Any:
+    """Horovod's view of what a commit keeps: copies in this process's memory, so that a commit is cheap."""
+    from horovod.common.elastic import State
+    from horovod.tensorflow.functions import broadcast_object
+
+    class Committed(State):
+        def __init__(self) -> None:
+            super().__init__(bcast_object=broadcast_object, get_rank=hvd.rank)
+            self.save()
+
+        def save(self) -> None:
+            self._kept = [variable.numpy() for variable in variables], copy.deepcopy(keeper.get())
+
+        def restore(self) -> None:
+            values, state = self._kept
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+            keeper.set(copy.deepcopy(state))
+
+        def sync(self) -> None:
+            hvd.broadcast_variables(list(variables), root_rank=0)
+            keeper.set(broadcast_object(keeper.get()))
+            self.save()
+
+    return Committed()
 
 
 def start(fp16_allreduce: bool = False) -> Workers:
@@ -146,12 +214,14 @@ def elastic() -> bool:
     return os.environ.get("HOROVOD_ELASTIC") == "1"
 
 
-def lost_worker_error() -> Optional[type]:
-    """Horovod's exception for a reduction that another worker never joined; None without Horovod."""
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether an error says that a reduction failed because another worker has gone."""
     if not launched_by_horovod():
-        return None
+        return False
     try:
         from horovod.common.exceptions import HorovodInternalError
     except ImportError:
-        return None
-    return HorovodInternalError
+        return False
+    return isinstance(error, HorovodInternalError) or (
+        type(error).__module__.startswith("tensorflow") and "Horovod" in str(error)
+    )

@@ -127,9 +127,7 @@ class Trainer:
         self.job, self.workers = job, workers
         self.network = make_network(job.model)
         self.optimizer = make_optimizer(job.train, workers.size)
-        self.step = TrainStep(
-            self.network, self.optimizer, job.model, job.train, workers.size, workers.sum, workers.average_gradients
-        )
+        self.optimizer.build(self.network.trainable_variables)  # its slots are part of a checkpoint
         self.trackable = tf.train.Checkpoint(model=self.network, optimizer=self.optimizer)
         self.store = CheckpointStore(job.results_dir / "checkpoints", job.train.keep_checkpoints)
         self.state = TrainState(config=job.describe())
@@ -159,6 +157,10 @@ class Trainer:
                     found = True
                 except checkpoint.CheckpointError as error:
                     problem = str(error)
+        if self.workers.is_elastic:  # newcomers are given the state as they join: see `Workers.run_elastic`
+            if problem:
+                raise checkpoint.CheckpointError(problem)
+            return found
         problem, found, self.state = self.workers.broadcast((problem, found, self.state))
         if problem:
             raise checkpoint.CheckpointError(problem)
@@ -189,18 +191,34 @@ class Trainer:
             CheckpointError: a checkpoint cannot be read or written.
         """
         resumed = self.resume()
-        job, size = self.job, self.workers.size
-        history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, self.workers.is_chief)
+        return self.workers.run_elastic(self.variables(), self, lambda commit: self._train(resumed, commit))
+
+    def get(self) -> TrainState:
+        """For `run_elastic`: the state that goes with the variables."""
+        return self.state
+
+    def set(self, state: TrainState) -> None:
+        """For `run_elastic`: go back to such a state."""
+        self.state = state
+
+    def _train(self, resumed: bool, commit: Callable[[], None]) -> TrainResult:
+        job, workers = self.job, self.workers
+        history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, workers.is_chief)
         try:
-            history.event("start", resumed=resumed, at_step=self.state.step, workers=size, config=self.state.config)
-            return self._loop(history)
+            history.event(
+                "start", resumed=resumed, at_step=self.state.step, workers=workers.size, config=self.state.config
+            )
+            return self._loop(history, commit)
         finally:
             history.close()
 
-    def _loop(self, history: TrainLog) -> TrainResult:
-        job, config = self.job, self.job.train
-        consumed = config.batch_size * config.accumulate * self.workers.size
-        data = job.source.batches(self.state.position, config.batch_size, self.workers.rank, self.workers.size)
+    def _loop(self, history: TrainLog, commit: Callable[[], None]) -> TrainResult:
+        job, config, workers = self.job, self.job.train, self.workers
+        update = TrainStep(
+            self.network, self.optimizer, job.model, config, workers.size, workers.sum, workers.average_gradients
+        )
+        consumed = config.batch_size * config.accumulate * workers.size
+        data = job.source.batches(self.state.position, config.batch_size, workers.rank, workers.size)
         batches = iter(data)
         watch, whole = Stopwatch(), Stopwatch()
         loss, stopped = float("nan"), False
@@ -209,7 +227,7 @@ class Trainer:
                 with watch.waiting():
                     micro = tuple(next(batches) for _ in range(config.accumulate))
                 shown = (self.state.step + 1) % config.display_every == 0 or self.state.step + 1 == job.steps
-                result = self.step.run(micro, stop.flag, tf.constant(shown))
+                result = update.run(micro, stop.flag, tf.constant(shown))
                 self._check_finite(result, micro)
                 self.state.step += 1
                 self.state.position += consumed
@@ -226,6 +244,8 @@ class Trainer:
                     is_best = validated and self._validate(history, micro[0])
                     if last or is_best or _due(step, config.checkpoint_every):
                         self.save()
+                if workers.is_elastic and not last and _due(step, config.commit_every):
+                    commit()
         rate = whole.read()["images_per_s"]
         history.event(
             "end", at_step=self.state.step, stopped=stopped, loss=loss, images_per_s=rate, best=self.state.best

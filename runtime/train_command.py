@@ -15,7 +15,7 @@ from absl import flags
 from mask_generation import cli
 from runtime import train_flags
 from runtime.checkpoint import CheckpointError
-from runtime.distributed import DistributedError, Workers, lost_worker_error
+from runtime.distributed import DistributedError, Workers, is_lost_worker
 from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
@@ -87,18 +87,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _run(mode, model, data, train, workers)
     except Exception as error:
-        lost = lost_worker_error()
-        if lost is not None and _is_lost_worker(error, lost):
-            raise cli.Failure(
-                f"worker {workers.rank}: another worker has gone, so the job cannot go on. The reason is in that "
-                "worker's output. Run the same command again to continue from the last checkpoint."
-            ) from error
-        raise
-
-
-def _is_lost_worker(error: BaseException, lost: type) -> bool:
-    # Inside a compiled step TensorFlow wraps Horovod's error in one of its own.
-    return isinstance(error, lost) or "Horovod" in str(error)
+        if not is_lost_worker(error):
+            raise
+        raise cli.Failure(
+            f"worker {workers.rank}: another worker has gone, so the job cannot go on. The reason is in that worker's "
+            "output. Run the same command again to continue from the last checkpoint."
+        ) from error
 
 
 def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> int:
@@ -119,7 +113,6 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
         return _evaluate_checkpoint(results, data, train, workers)
     if values.overwrite and workers.is_chief:
         _clear(results)
-    workers.broadcast(None)  # nobody looks for checkpoints before the old ones are gone
     source = _source(model, data, train, workers)
     steps = _steps(source, train, workers)
     train = dataclasses.replace(train, total_steps=steps)

@@ -84,6 +84,7 @@ TRAIN = (
     _Flag("eval_every", TrainConfig, "eval_every", "Steps between validations; 0: only at the end."),
     _Flag("checkpoint_every", TrainConfig, "checkpoint_every", "Steps between checkpoints; 0: only at the end."),
     _Flag("keep_checkpoints", TrainConfig, "keep_checkpoints", "Newest checkpoints kept, beside the best one."),
+    _Flag("commit_every", TrainConfig, "commit_every", "Elastic jobs: steps between copies survivors go on from."),
 )
 REFERENCE_SETTINGS: dict[type[Config], dict[str, Any]] = {
     ModelConfig: {"weight_init": "he_normal"},

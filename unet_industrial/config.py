@@ -188,6 +188,7 @@ class TrainConfig(Config):
         display_every: steps between two rows of the log.
         eval_every, checkpoint_every: steps between validations and between checkpoints; 0: only at the end.
         keep_checkpoints: newest checkpoints kept beside the best one.
+        commit_every: elastic jobs: steps between copies in memory that survivors go on from.
     """
 
     batch_size: int = 8
@@ -220,6 +221,7 @@ class TrainConfig(Config):
     eval_every: int = 0
     checkpoint_every: int = 500
     keep_checkpoints: int = 5
+    commit_every: int = 20
 
     def _check(self) -> None:
         _choice("loss", self.loss, LOSSES)
@@ -227,7 +229,14 @@ class TrainConfig(Config):
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         _choice("schedule", self.schedule, SCHEDULES)
         _choice("amp", self.amp, PRECISIONS)
-        for name in ("batch_size", "learning_rate_decay_steps", "total_steps", "accumulate", "display_every"):
+        for name in (
+            "batch_size",
+            "learning_rate_decay_steps",
+            "total_steps",
+            "accumulate",
+            "display_every",
+            "commit_every",
+        ):
             _within(name, getattr(self, name), 1)
         _within("keep_checkpoints", self.keep_checkpoints, 1)
         for name in ("warmup_steps", "seed", "eval_every", "checkpoint_every"):
