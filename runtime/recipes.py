@@ -1,0 +1,228 @@
+"""Where `train` gets its examples: record files, or synthesis on the fly from a pool of real faces (`--recipe sbi`).
+
+The synthesis needs no manipulated video: every fake is made from two real pictures or one, so its mask is exact, and
+real and fake of one picture lie side by side in a batch.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from unet_industrial.config import Config, DataConfig, ModelConfig, TrainConfig
+
+# What `--recipe sbi` sets unless a flag says otherwise.
+SBI_SETTINGS: dict[type[Config], dict[str, Any]] = {
+    ModelConfig: {"features": "rgb+srm", "input_size": 128},
+    DataConfig: {"augment": False},  # the synthesis draws its own
+    TrainConfig: {
+        "batch_size": 8,
+        "loss": "x-entropy",
+        "dice_loss_weight": 0.5,
+        "image_loss_weight": 0.3,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "clip_norm": 1.0,
+        "weight_decay": 0.0,
+    },
+}
+LOOKAHEAD = 4  # batches in the making for each process
+VALIDATION_SEED_OFFSET = 1_000_003  # validation pairs are drawn apart from training's
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisConfig:
+    """What the synthesis draws.
+
+    Attributes:
+        pool: file made by `python -m mask_generation pool`.
+        weights: share of each source of the pool; empty: by the root of its number of people.
+        mix: settings of `mask_generation.synthesis.Mix` that differ from its defaults.
+        ramp_images: images over which difficulty rises from 0 to 1.
+        processes: that make pictures; 0: one thread of this process.
+    """
+
+    pool: str
+    size: int
+    seed: int
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    mix: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    ramp_images: int = 0
+    processes: int = 1
+
+
+class _Maker:
+    """Makes batches inside one process: the pool is loaded once."""
+
+    def __init__(self, config: SynthesisConfig, split: str) -> None:
+        import cv2
+
+        from mask_generation.synthesis import Mix, Schedule
+        from mask_generation.synthesis.pool import load
+
+        cv2.setNumThreads(1)  # processes are what shares the cores out
+        self._config = config
+        self._pool = load(config.pool, split, dict(config.weights) or None)
+        self._mix = Mix(**config.mix)
+        self._schedule = Schedule(config.ramp_images // 2)
+
+    def batch(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """Examples first … first + count - 1 of the stream: even ones real, odd ones the fake of the same picture."""
+        from mask_generation.synthesis import make_pair
+
+        size = self._config.size
+        batch = {
+            "image": np.empty((count, size, size, 3), np.uint8),
+            "mask": np.zeros((count, size, size, 1), np.uint8),
+            "label": np.empty(count, np.int32),
+            "clip": np.empty(count, object),
+            "key": np.empty(count, object),
+            "frame_index": np.empty(count, np.int64),
+        }
+        pair, index = None, -1
+        for row, example in enumerate(range(first, first + count)):
+            if pair is None or example // 2 != index:
+                index = example // 2
+                difficulty = self._schedule.difficulty(index)
+                pair = make_pair(self._pool, self._config.seed, index, size, difficulty, self._mix)
+            fake = example % 2
+            batch["image"][row] = pair.fake if fake else pair.real
+            if fake:
+                batch["mask"][row, ..., 0] = pair.mask
+            batch["label"][row] = fake
+            batch["clip"][row] = f"synthesis/{pair.kind if fake else 'real'}"
+            batch["key"][row] = f"synthesis/{self._config.seed}/{index}"
+            batch["frame_index"][row] = index
+        return batch
+
+
+_maker: Optional[_Maker] = None  # of a worker process
+
+
+def _start_process(config: SynthesisConfig, split: str) -> None:
+    global _maker
+    os.nice(5)  # a picture too late costs a moment, a training step too late costs more
+    _maker = _Maker(config, split)
+
+
+def _make_batch(first: int, count: int) -> dict[str, np.ndarray]:
+    assert _maker is not None
+    return _maker.batch(first, count)
+
+
+class SynthesisSource:
+    """Training batches made on the fly; see `unet_industrial.dataset.BatchSource`.
+
+    Raises:
+        PoolError: the pool is missing, damaged, or has no crops to train on.
+        ValueError: a setting of the mix has an impossible value.
+    """
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        from mask_generation.synthesis import Mix
+        from mask_generation.synthesis.pool import load
+
+        Mix(**config.mix)
+        self._config = config
+        pool = load(config.pool, "train", dict(config.weights) or None)
+        self._crops, self._digest, self._summary = len(pool), pool.digest, pool.summary()
+
+    def epoch_examples(self) -> int:
+        return 2 * self._crops  # every crop once on average, real and fake
+
+    def describe(self) -> dict[str, Any]:
+        config = dataclasses.asdict(self._config)
+        return {
+            "kind": "synthesis",
+            "pool_sha256": self._digest,
+            "sources": self._summary,
+            **{name: config[name] for name in ("size", "seed", "mix", "ramp_images")},
+        }
+
+    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> Any:
+        import tensorflow as tf
+
+        size = self._config.size
+        signature = {
+            "image": tf.TensorSpec((batch_size, size, size, 3), tf.uint8),
+            "mask": tf.TensorSpec((batch_size, size, size, 1), tf.uint8),
+            "label": tf.TensorSpec((batch_size,), tf.int32),
+            "clip": tf.TensorSpec((batch_size,), tf.string),
+            "key": tf.TensorSpec((batch_size,), tf.string),
+            "frame_index": tf.TensorSpec((batch_size,), tf.int64),
+        }
+
+        def to_float(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0
+            return {**batch, "image": image, "mask": tf.cast(batch["mask"], tf.float32) / 255.0}
+
+        def generate() -> Iterator[dict[str, np.ndarray]]:
+            yield from self._generate(position + rank * batch_size, batch_size, batch_size * workers)
+
+        data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        return data.map(to_float).prefetch(2)
+
+    def _generate(self, first: int, count: int, stride: int) -> Iterator[dict[str, np.ndarray]]:
+        if not self._config.processes:
+            maker = _Maker(self._config, "train")
+            while True:
+                yield maker.batch(first, count)
+                first += stride
+        context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+        with concurrent.futures.ProcessPoolExecutor(
+            self._config.processes, context, _start_process, (self._config, "train")
+        ) as executor:
+            waiting: deque[concurrent.futures.Future[dict[str, np.ndarray]]] = deque()
+            try:
+                while True:
+                    while len(waiting) < LOOKAHEAD * self._config.processes:
+                        waiting.append(executor.submit(_make_batch, first, count))
+                        first += stride
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+def write_validation(config: SynthesisConfig, folder: Path, pairs: int) -> Path:
+    """Record file of `pairs` face groups made from the people held out of training, at full difficulty.
+
+    Made once; a file already there is kept, as it holds the same.
+
+    Raises:
+        PoolError: nobody is held out.
+    """
+    from mask_generation.synthesis import Mix, make_pair
+    from mask_generation.synthesis.pool import load
+    from unet_industrial.records import FaceGroup, FaceImage, encode_group
+
+    pool = load(config.pool, "val", dict(config.weights) or None)
+    seed = config.seed + VALIDATION_SEED_OFFSET
+    path = folder / f"val-{pool.digest[:12]}-{config.size}-{pairs}.tfrecord"
+    if path.exists():
+        return path
+    import tensorflow as tf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with tf.io.TFRecordWriter(str(partial)) as writer:
+        for index in range(pairs):
+            pair = make_pair(pool, seed, index, config.size, 1.0, Mix(**config.mix))
+            clip = f"synthesis/{{}}/-/{index}"
+            real = FaceImage(pair.real, np.zeros_like(pair.mask), 0, clip.format("real"), "real", 0)
+            fake = FaceImage(pair.fake, pair.mask, 1, clip.format(pair.kind), pair.kind, 0, "exact")
+            key = f"synthesis/{seed}/{index}"
+            box = (0.0, 0.0, float(config.size), float(config.size))
+            group = FaceGroup(key, "synthesis", "val", f"pair{index}", 0, 0.0, 0, box, (real, fake))
+            writer.write(encode_group(group))
+    os.replace(partial, path)
+    return path
