@@ -14,7 +14,14 @@ VERBS = (
     cli.Verb(
         "classifier", "Train MesoNet or a plain network to compare with.", "runtime.evaluation.classifier_command"
     ),
+    cli.Verb(
+        "robustness",
+        "How a model's answer holds under compression, scaling, blur, noise, re-sharing.",
+        "runtime.evaluation.robustness_command",
+        "[VIDEO]",
+    ),
     cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.export_command"),
+    cli.Verb("score", "Score videos: is it fake, where, when, who.", "runtime.score_command"),
 )
 
 
