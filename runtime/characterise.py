@@ -1,0 +1,162 @@
+"""What kind of fake is it? Where in the face the fake pixels lie, how steady they are, and what that suggests.
+
+A mask shows where a network sees traces, not how they were made. So the family is a suggestion with its evidence, at
+most of moderate confidence, and "unknown" whenever the evidence fits none of them clearly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+REGIONS = ("eyes", "nose", "mouth", "cheeks", "forehead", "outline", "background")
+FAMILIES = ("whole face swapped", "mouth re-rendered", "expression driven", "unknown")
+FAKE_PIXEL = 0.5  # probability above which a pixel counts as fake
+MIN_FRAMES = 3  # frames with fake pixels below which no family is named
+ENOUGH_FRAMES = 8  # and above which confidence may be moderate
+STEADY = 0.5  # mean IoU of successive masks above which they count as steady
+SMALL = 64  # side of the masks kept for the comparison in time
+# Where MTCNN's points lie in a typical frontal box, as shares of its width and height; from the mean of its
+# detections on upright faces. Used where a detector gives a box without points.
+BOX_POINTS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.59], [0.35, 0.77], [0.65, 0.77]])
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameRegions:
+    """One face in one frame: fake and all pixels by region ((7,) each), and its small mask ((64,64) bool)."""
+
+    fake_px: np.ndarray
+    all_px: np.ndarray
+    small: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Character:
+    """The answer for one video.
+
+    Attributes:
+        shares: region → share of all fake pixels, summing to 1; {} without fake pixels.
+        coverage: region → share of its pixels that are fake.
+        stability: mean IoU of masks of successive frames of a face, in [0, 1]; None with fewer than two frames.
+        family: one of `FAMILIES`; confidence: "none", "weak" or "moderate".
+        evidence: one sentence.
+        frames: frames with fake pixels that this rests on.
+    """
+
+    shares: dict[str, float]
+    coverage: dict[str, float]
+    stability: float | None
+    family: str
+    confidence: str
+    evidence: str
+    frames: int
+
+
+def box_points(xyxy: Sequence[float]) -> np.ndarray:
+    """(5,2) eyes, nose and mouth corners guessed from a box, in the box's coordinates."""
+    x0, y0, x1, y1 = xyxy
+    return BOX_POINTS * (x1 - x0, y1 - y0) + (x0, y0)
+
+
+def region_map(points: np.ndarray, side: int) -> np.ndarray:
+    """(side,side) uint8 index into REGIONS of every pixel of a crop.
+
+    Coordinates follow the face: down along the line from between the eyes to the mouth (unit: their distance), across
+    at right angles (unit: the distance of the eyes, or half of the former in profile).
+
+    Args:
+        points: (5,2) x y of left eye, right eye, nose, left and right mouth corner, in pixels of the crop.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    down = mouth - eyes
+    height = float(np.hypot(*down))
+    if not np.isfinite(height) or height < 1:
+        return np.full((side, side), REGIONS.index("background"), np.uint8)
+    down = down / height
+    across = np.array([down[1], -down[0]])
+    width = max(abs(float((points[1] - points[0]) @ across)), 0.5 * height)
+    y, x = np.mgrid[:side, :side] + 0.5
+    a = ((x - eyes[0]) * across[0] + (y - eyes[1]) * across[1]) / width
+    b = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / height
+    radius = np.hypot(a / 1.15, (b - 0.45) / 1.35)  # 1 on the face's outline: chin at 1.8, hair line at -0.9
+    regions = np.full((side, side), REGIONS.index("background"), np.uint8)
+    regions[radius < 1.2] = REGIONS.index("outline")
+    inside = radius < 0.88
+    regions[inside] = REGIONS.index("cheeks")
+    regions[inside & (b < -0.35)] = REGIONS.index("forehead")
+    regions[inside & (np.abs(b + 0.05) <= 0.3) & (np.abs(a) < 0.95)] = REGIONS.index("eyes")
+    regions[inside & (b > 0.25) & (b <= 0.75) & (np.abs(a) < 0.32)] = REGIONS.index("nose")
+    regions[inside & (b > 0.75) & (b < 1.3) & (np.abs(a) < 0.62)] = REGIONS.index("mouth")
+    return regions
+
+
+def measure(mask: np.ndarray, points: np.ndarray) -> FrameRegions:
+    """Count a (S,S) mask of probabilities by region of the face whose points are given in its pixels."""
+    regions = region_map(points, mask.shape[0])
+    fake = mask > FAKE_PIXEL
+    small = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_PIXEL
+    return FrameRegions(
+        np.bincount(regions[fake], minlength=len(REGIONS)),
+        np.bincount(regions.ravel(), minlength=len(REGIONS)),
+        small,
+    )
+
+
+def stability(tracks: Sequence[Sequence[FrameRegions]]) -> float | None:
+    """Mean IoU of successive masks in each track; pairs without fake pixels say nothing and are left out."""
+    values = []
+    for track in tracks:
+        for first, second in zip(track, track[1:]):
+            union = np.count_nonzero(first.small | second.small)
+            if union:
+                values.append(np.count_nonzero(first.small & second.small) / union)
+    return float(np.mean(values)) if values else None
+
+
+def characterise(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> Character:
+    """Sum up the suspicious frames of each face.
+
+    Args:
+        tracks: frames in order of time, of each face; pass the suspicious ones if there are any.
+        called_fake: whether the video's score is above the threshold; without that no family is named.
+    """
+    frames = [frame for track in tracks for frame in track if frame.fake_px.sum()]
+    steady = stability(tracks)
+    if not frames:
+        return Character({}, {}, steady, "unknown", "none", "no pixel is marked as fake", 0)
+    fake = np.sum([frame.fake_px for frame in frames], axis=0)
+    whole = np.sum([frame.all_px for frame in frames], axis=0)
+    shares = {name: float(v) for name, v in zip(REGIONS, fake / fake.sum())}
+    coverage = {name: float(v) for name, v in zip(REGIONS, fake / np.maximum(whole, 1))}
+    if not called_fake:
+        return Character(shares, coverage, steady, "unknown", "none", "the video is not called fake", len(frames))
+    if len(frames) < MIN_FRAMES:
+        evidence = f"only {len(frames)} frames with fake pixels, {MIN_FRAMES} are needed"
+        return Character(shares, coverage, steady, "unknown", "none", evidence, len(frames))
+    family, evidence = _family(shares, coverage)
+    confidence = "none"
+    if family != "unknown":
+        sure = len(frames) >= ENOUGH_FRAMES and steady is not None and steady >= STEADY
+        confidence = "moderate" if sure else "weak"
+        if steady is not None and steady < STEADY:
+            evidence += f"; the masks change from frame to frame (IoU {steady:.2f})"
+    return Character(shares, coverage, steady, family, confidence, evidence, len(frames))
+
+
+def _family(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, str]:
+    said = ", ".join(f"{name} {coverage[name]:.0%}" for name in REGIONS[:5])
+    inner = [coverage[name] for name in ("eyes", "nose", "mouth", "cheeks")]
+    on_face = 1 - shares["background"]
+    if on_face < 0.5:
+        return "unknown", f"most fake pixels ({shares['background']:.0%}) lie outside the face"
+    if min(inner) >= 0.5:
+        return "whole face swapped", f"all of the inner face is marked: {said}"
+    if coverage["mouth"] >= 0.4 and shares["mouth"] / on_face >= 0.4 and coverage["eyes"] <= 0.15:
+        return "mouth re-rendered", f"marked around the mouth, not at the eyes: {said}"
+    if coverage["mouth"] >= 0.3 and coverage["eyes"] >= 0.3 and coverage["forehead"] < 0.3:
+        return "expression driven", f"the moving parts are marked, mouth and eyes, not the forehead: {said}"
+    return "unknown", f"the marked regions fit no family: {said}"

@@ -1,0 +1,204 @@
+"""A folder of videos → results on disk, one file each, so that a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mask_generation.video import printable
+from runtime import overlay, score_pool
+from runtime.score_pool import Job, WorkerSetup
+from runtime.score_result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
+
+# What FFmpeg reads and cameras, phones, editors and the web write.
+VIDEO_SUFFIXES = frozenset(
+    "." + name
+    for name in (
+        *("3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "ivf", "m2ts", "m2v", "m4v", "mjpeg", "mjpg", "mkv"),
+        *("mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob"),
+        *("webm", "wmv", "y4m"),
+    )
+)
+RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
+
+
+class InputError(Exception):
+    """The input is missing or holds no video."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Files to score, as paths of the file system, and those left out because their names are no video's."""
+
+    files: tuple[bytes, ...]
+    skipped: tuple[bytes, ...]
+
+
+def find_videos(inputs: Sequence[str], output: Path) -> Found:
+    """Videos among files and folders (searched in depth, links to folders not followed), sorted by name.
+
+    A file that is named itself is scored whatever its name. Hidden files, and what lies in the output folder, are left
+    out without a word.
+
+    Raises:
+        InputError: an input does not exist or cannot be read, or there is no video at all.
+    """
+    files: dict[bytes, None] = {}
+    skipped: dict[bytes, None] = {}
+    own = os.fsencode(os.path.realpath(output))
+    for given in inputs:
+        path = os.fsencode(given)
+        if not os.path.isdir(path):
+            if not os.path.lexists(path):
+                raise InputError(f"{printable(path)}: no such file or folder (--input)")
+            files[path] = None
+            continue
+
+        for folder, folders, names in os.walk(path, onerror=_refuse):
+            folders[:] = sorted(
+                f for f in folders if not f.startswith(b".") and os.path.realpath(os.path.join(folder, f)) != own
+            )
+            for name in sorted(names):
+                if name.startswith(b"."):
+                    continue
+                is_video = os.path.splitext(name)[1].lower().decode("ascii", "replace") in VIDEO_SUFFIXES
+                (files if is_video else skipped)[os.path.join(folder, name)] = None
+    if not files:
+        raise InputError(f"no video among {len(skipped)} files in {', '.join(map(printable, inputs))} (--input)")
+    return Found(tuple(files), tuple(skipped))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{printable(error.filename or '')}: {error.strerror} (--input)") from error
+
+
+def job_for(path: bytes, fingerprint: str) -> Job:
+    """The job of a file; its key changes with the file's name, size or time, the settings and the model."""
+    try:
+        status = os.stat(path)
+        state = f"{status.st_size}:{status.st_mtime_ns}"
+    except (OSError, ValueError):
+        state = "missing"
+    digest = hashlib.sha256(b"\0".join([os.path.abspath(path), state.encode(), fingerprint.encode()]))
+    return Job(path, printable(path), digest.hexdigest()[:24])
+
+
+def safe_stem(path: bytes) -> str:
+    """Part of a file's name that is harmless in every file system, shell and page: letters, digits, _ and - inside."""
+    stem = os.path.splitext(os.path.basename(path))[0].decode("utf-8", "replace")
+    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_")[:40] or "video"
+
+
+def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
+    """In the worker: write the pictures, then the result; the result's file says that all is there."""
+    folder = Path(output)
+    name = f"{safe_stem(job.path)}-{job.key[:8]}"
+    if result.evidence:
+        said = "no score" if result.score is None else f"score {result.score:.2f}"
+        verdict = f", {result.verdict}" if result.verdict else ""
+        title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
+        overlay.write_png(folder / OVERLAYS / f"{name}.png", overlay.evidence_picture(result.evidence, title))
+        thumbnails = tuple(
+            {
+                "time_s": round(item.time_s, 2),
+                "face": item.track,
+                "score": round(item.score, 3),
+                "jpeg": overlay.thumbnail(item),
+            }
+            for item in result.evidence
+        )
+        result = dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
+    if overlay_video and result.rows and result.state in SCORED:
+        from runtime.overlay_video import write_overlay_video
+
+        write_overlay_video(job.path, folder / MASKS / f"{name}.mp4", scorer)
+        result = dataclasses.replace(result, overlay_video=f"{MASKS}/{name}.mp4")
+    write_result(folder / RESULTS / f"{job.key}.json", result)
+    return result
+
+
+def write_result(path: Path, result: VideoResult) -> None:
+    """Write one result, atomically: a file with this name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {"format": RESULT_FORMAT, **result.to_dict()}
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_result(path: Path) -> VideoResult | None:
+    """A result written before; None where there is none or it cannot be used (the video is then scored again)."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderRun:
+    """What `score_folder` did: results in the order of the files, and how many came from an earlier run."""
+
+    results: tuple[VideoResult, ...]
+    resumed: int
+
+
+def score_folder(
+    files: Sequence[bytes],
+    output: Path,
+    model: str,
+    fingerprint: str,
+    config: ScoreConfig,
+    trust: bool = False,
+    workers: int | None = None,
+    timeout_s: float = 900.0,
+    overlay_video: bool = False,
+    progress: Callable[[VideoResult, bool], None] | None = None,
+) -> FolderRun:
+    """Score files over processes; those whose result is in the output folder already are not looked at again.
+
+    Args:
+        fingerprint: of settings and model, see `ScoreConfig.fingerprint`.
+        workers: processes; None: one a core.
+        progress: called with each result and whether it came from an earlier run.
+    Raises:
+        PoolError: no worker can be started.
+    """
+    from runtime.device import cpu_cores
+
+    jobs = [job_for(path, f"{fingerprint}:{overlay_video}") for path in files]
+    results: dict[str, VideoResult] = {}
+    for job in jobs:
+        before = read_result(output / RESULTS / f"{job.key}.json")
+        if before is not None and all(
+            (output / part).exists() for part in (before.overlay, before.overlay_video) if part
+        ):
+            results[job.key] = before
+            if progress:
+                progress(before, True)
+    todo = list({job.key: job for job in jobs if job.key not in results}.values())
+    resumed = len(results)
+    if todo:
+        count = min(workers or score_pool.default_workers(len(todo)), len(todo))
+        setup = WorkerSetup(
+            model,
+            trust,
+            config,
+            threads=max(1, cpu_cores() // count),
+            finish=functools.partial(finish, str(output), overlay_video),
+        )
+        for job, result in score_pool.score_all(todo, setup, count, timeout_s, output / "errors.log"):
+            # A worker that was lost wrote nothing: the next run tries that file again, perhaps with more time.
+            results[job.key] = result
+            if progress:
+                progress(result, False)
+    return FolderRun(tuple(results[job.key] for job in jobs), resumed)

@@ -1,0 +1,155 @@
+"""What scoring one video returns: plain data, JSON both ways, and the states it can be in."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mask_generation.video import TIMEOUT, TOO_SHORT, UNREADABLE, UNSUPPORTED, Limits
+from runtime.aggregate import AggregateConfig
+from runtime.quality import Thresholds
+from runtime.score_frames import ScorerConfig
+
+OK, PARTIAL, INCONCLUSIVE, NO_FACE = "ok", "partial", "inconclusive", "no_face"
+STATES = (OK, PARTIAL, INCONCLUSIVE, NO_FACE, UNREADABLE, TOO_SHORT, UNSUPPORTED, TIMEOUT)
+SCORED = (OK, PARTIAL)
+FAILURES = (UNREADABLE, TOO_SHORT, UNSUPPORTED, TIMEOUT)  # the file could not be looked at: exit code 1
+RESULT_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreConfig:
+    """Everything that can change a result, besides the file and the model.
+
+    Attributes:
+        frames: frames looked at, spread evenly over the video; 0: every frame.
+        fps: frames a second to look at instead; None: as `frames` says.
+        detect_size, detect_retry_size: long side in pixels at which faces are searched, first and where none is found.
+        detect_every_s: seconds between two full searches; in between a face is followed.
+        max_faces: most faces scored in one frame, the largest first; leaving one out makes the video `partial`.
+        evidence: number of suspicious frames kept as pictures.
+    """
+
+    frames: int = 32
+    fps: float | None = None
+    scorer: ScorerConfig = dataclasses.field(default_factory=ScorerConfig)
+    aggregate: AggregateConfig = dataclasses.field(default_factory=AggregateConfig)
+    thresholds: Thresholds = dataclasses.field(default_factory=Thresholds)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    detect_size: int = 640
+    detect_retry_size: int = 1280
+    detect_every_s: float = 0.4
+    max_faces: int = 64
+    batch_size: int = 16
+    evidence: int = 4
+
+    def __post_init__(self) -> None:
+        if self.frames < 0 or self.max_faces < 1 or self.batch_size < 1 or self.evidence < 1:
+            raise ValueError("frames must not be negative; max_faces, batch_size and evidence must be at least 1")
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"fps={self.fps}: must be above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they come back from JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def scoring(self, model_sha256: str) -> dict[str, Any]:
+        """What a calibration depends on: the model, the frame scorer and the aggregation."""
+        values = self.to_dict()
+        return {"model": model_sha256, "scorer": values["scorer"], "aggregate": values["aggregate"]}
+
+    def fingerprint(self, model: Mapping[str, Any]) -> str:
+        """Hash of all settings and the model's hashes: results with the same one may stand beside each other."""
+        text = json.dumps([RESULT_FORMAT, self.to_dict(), dict(model)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceRow:
+    """One face in one frame; `score` in [0, 1], the box in pixels of the frame as shown."""
+
+    frame_index: int
+    time_s: float
+    track: int
+    score: float
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    detection: float
+    face_px: float
+    sharpness: float
+    brightness: float
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoResult:
+    """One video's answer. `score`, `probability` and `verdict` are None unless `state` is "ok" or "partial".
+
+    Attributes:
+        path: as given, printable.
+        state: one of `STATES`; reason: why it is not "ok", "" otherwise.
+        score: video score in [0, 1]; verdict: "fake" or "real", by the threshold of the aggregation.
+        probability: calibrated probability of a fake; None without a calibration, `probability_note` says why.
+        segments: (start_s, end_s, score) of suspicious stretches.
+        faces: summary of each track: track, score, frames, segments, face_px.
+        character: what kind of fake (see `runtime.characterise.Character`); None without a score.
+        frames_sampled, frames_with_face: frames looked at, and those with a face.
+        sample_times_s: time stamps of the frames looked at.
+        rows: one for each face in each frame.
+        video: what the container declares; decode: what happened while decoding.
+        timings_s: seconds by stage: hash, decode, detect, network, total.
+        evidence: (S,…) pictures in memory, not part of the JSON.
+    """
+
+    path: str
+    state: str
+    reason: str
+    score: float | None = None
+    verdict: str | None = None
+    probability: float | None = None
+    probability_note: str = ""
+    segments: tuple[tuple[float, float, float], ...] = ()
+    faces: tuple[Mapping[str, Any], ...] = ()
+    character: Mapping[str, Any] | None = None
+    frames_sampled: int = 0
+    frames_with_face: int = 0
+    sample_times_s: tuple[float, ...] = ()
+    rows: tuple[FaceRow, ...] = ()
+    sha256: str | None = None
+    video: Mapping[str, Any] | None = None
+    decode: Mapping[str, Any] | None = None
+    timings_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    overlay: str | None = None
+    overlay_video: str | None = None
+    thumbnails: tuple[Mapping[str, Any], ...] = ()
+    evidence: tuple[Any, ...] = dataclasses.field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise ValueError(f"state={self.state!r}: allowed are {', '.join(STATES)}")
+        if (self.score is not None) != (self.state in SCORED):
+            raise ValueError(f"a video in state {self.state} with score {self.score}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the pictures in memory."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("evidence", "rows")}
+        values["rows"] = [list(dataclasses.astuple(row)) for row in self.rows]
+        return json.loads(json.dumps(values, allow_nan=False))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VideoResult:
+        """
+        Raises:
+            TypeError, ValueError, KeyError: it is not what `to_dict` wrote.
+        """
+        known = {field.name for field in dataclasses.fields(cls)} - {"evidence"}
+        plain = {name: value for name, value in values.items() if name in known}
+        plain["rows"] = tuple(FaceRow(*row) for row in plain["rows"])
+        plain["segments"] = tuple((float(a), float(b), float(c)) for a, b, c in plain["segments"])
+        for name in ("faces", "sample_times_s", "thumbnails"):
+            plain[name] = tuple(plain[name])
+        return cls(**plain)
