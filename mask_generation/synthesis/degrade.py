@@ -17,7 +17,9 @@ import numpy as np
 from mask_generation.synthesis import jitter
 
 RUN_FRAMES = 3  # a key frame and two that are predicted from it: most frames of a video are predicted
-LEAST_SIDE_PX = 48
+LEAST_SIDE_PX = 96  # no smaller by scaling: what is left of a face below shows no manipulation any more
+# Highest CRF by the picture's side: FF++'s c40 faces measure 250 px and more; at 100 px CRF 40 leaves coloured blocks.
+CRF_LIMITS = ((200, 41), (140, 36), (0, 31))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,23 +43,25 @@ class Degradation:
     seed: int = 0
 
 
-def draw(rng: np.random.Generator, strength: float = 1.0) -> Degradation:
-    """A random chain. Shares after TRAINING's recipe: scaled 60 %, blur or noise 25 %, then H.264 50 % or JPEG 35 %.
+def draw(rng: np.random.Generator, side_px: int, strength: float = 1.0) -> Degradation:
+    """A random chain: scaled in half of the cases, blur or noise in a quarter, then H.264 (60 %) or JPEG (25 %).
 
     Args:
-        strength: 0 (hardly anything lost) to 1 (CRF up to 40, quality down to 25).
+        side_px: shorter side of the picture it is meant for.
+        strength: 0 (hardly anything lost) to 1 (down to 40 % of the size, CRF up to 40, quality down to 25).
     """
     scale, blur, noise = 1.0, 0.0, 0.0
-    if rng.random() < 0.6:
-        scale = float(rng.uniform(1 - 0.6 * strength, 1))
+    if rng.random() < 0.5:
+        scale = float(rng.uniform(max(1 - 0.6 * strength, min(1, LEAST_SIDE_PX / side_px)), 1))
     kind = rng.random()
     if kind < 0.15:
         blur = float(rng.uniform(0.4, 0.6 + 1.2 * strength))
     elif kind < 0.25:
         noise = float(rng.uniform(1, 2 + 6 * strength))
     crf, jpeg, codec = None, None, rng.random()
-    if codec < 0.5:
-        crf = int(rng.integers(16, 19 + round(22 * strength)))
+    if codec < 0.6:
+        limit = next(crf for side, crf in CRF_LIMITS if side_px * scale >= side)
+        crf = int(rng.integers(16, 19 + round((limit - 18) * strength)))
     elif codec < 0.85:
         jpeg = int(rng.integers(95 - round(70 * strength), 98))
     return Degradation(

@@ -12,7 +12,7 @@ import numpy as np
 from mask_generation.synthesis import degrade, distractors, jitter, manipulations
 from mask_generation.synthesis.pool import MARGIN, Pool
 
-WORK_PX = (132, 288)  # sides at which pictures are manipulated and compressed before they are brought to size
+WORK_PX = (150, 290)  # sides at which pictures are manipulated and compressed before they are brought to size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +33,16 @@ class Schedule:
 class Mix:
     """Shares of the manipulations (they need not add up to one) and chances of everything around them.
 
-    `before`, `cover`: hard negatives; `compress`: strength of the degradation, 0 to 1; `alike`: chance that real and
-    fake of a pair go through the very same chain.
+    `recorded`: chance that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives;
+    `compress`: strength of the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through
+    the very same chain.
     """
 
-    self_blend: float = 0.45
-    swap: float = 0.25
-    mouth: float = 0.16
+    self_blend: float = 0.35
+    swap: float = 0.33
+    mouth: float = 0.18
     expression: float = 0.14
+    recorded: float = 0.5
     before: float = 0.2
     cover: float = 0.15
     compress: float = 1.0
@@ -50,7 +52,7 @@ class Mix:
         shares = (self.self_blend, self.swap, self.mouth, self.expression)
         if min(shares) < 0 or sum(shares) <= 0:
             raise ValueError("shares of manipulations must not be negative, and one must be above 0")
-        for name in ("before", "cover", "compress", "alike"):
+        for name in ("recorded", "before", "cover", "compress", "alike"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
 
@@ -84,13 +86,18 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
         rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
     if rng.random() < mix.before:
         rgb = distractors.before(rgb, landmarks, rng)
+    if rng.random() < mix.recorded:
+        motion = (float(rng.normal(0, 1)), float(rng.normal(0, 1)))
+        rgb = degrade.h264_still(rgb, int(rng.integers(16, 30)), int(rng.integers(degrade.RUN_FRAMES)), motion)
     made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty, mix)
     real, fake, mask = made
     if rng.random() < mix.cover:
         overlay, alpha = distractors.cover(real, landmarks, rng)
         real, fake = (distractors.lay_over(picture, overlay, alpha) for picture in (real, fake))
         mask = mask * (1 - alpha)
-    chains = [degrade.draw(rng, mix.compress) for _ in range(2)] if mix.compress else [degrade.Degradation()] * 2
+    chains = [degrade.Degradation()] * 2
+    if mix.compress:
+        chains = [degrade.draw(rng, real.shape[0], mix.compress) for _ in range(2)]
     if rng.random() < mix.alike:
         chains[1] = chains[0]
     real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
@@ -160,7 +167,7 @@ def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) ->
     """A square cut out of a pool crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
     stored = rgb.shape[0]
     span = stored * float(rng.uniform(1.15, 1.45)) / MARGIN
-    side = int(np.exp(rng.uniform(np.log(WORK_PX[0]), np.log(max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))))
+    side = int(rng.uniform(WORK_PX[0], max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))
     scale = side / span
     if scale < 0.75:
         rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / scale)  # or the warp would alias
