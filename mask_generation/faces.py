@@ -227,9 +227,9 @@ class CropGeometry:
 
 def crop_geometry(box: Box, margin: float = CROP_MARGIN) -> CropGeometry:
     """The square around a box's centre, `margin` times its longer side, on whole pixels."""
-    side = max(int(round(max(box.width, box.height) * margin)), 1)
+    side = max(round(max(box.width, box.height) * margin), 1)
     x, y = box.centre
-    return CropGeometry(int(round(x - side / 2)), int(round(y - side / 2)), side)
+    return CropGeometry(round(x - side / 2), round(y - side / 2), side)
 
 
 def square_crop(rgb: np.ndarray, box: Box, size: int = CROP_SIZE_PX, margin: float = CROP_MARGIN) -> np.ndarray:

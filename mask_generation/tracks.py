@@ -160,7 +160,7 @@ class FaceTracker:
             reverse=True,
         )
         taken: set[int] = set()
-        for closeness, t, f in candidates:
+        for closeness, t, f in sorted(candidates, reverse=True):
             if closeness > 0 and t not in taken and f in free:
                 taken.add(t)
                 free.remove(f)
