@@ -1,0 +1,172 @@
+"""What every adapter returns, and the few helpers they share."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Optional
+
+SPLITS = ("train", "val", "test")
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".m4v",
+    ".ts",
+    ".flv",
+    ".wmv",
+    ".3gp",
+    ".gif",
+)
+
+
+class DatasetError(Exception):
+    """A data set cannot be read at all; the message says what was expected where."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to look at a data set.
+
+    Attributes:
+        compressions: keep only these (`c0`, `c23`, `c40`, `raw`); empty: all.
+        methods: keep only these manipulations; empty: all.
+        split: "official" takes the data set's own split; "strict" drops from it what shares a person, a source or a
+            YouTube clip with a more held-out part.
+        split_dir: folder with `train.json`, `val.json`, `test.json` in FaceForensics++ form; empty: look in the
+            data set.
+        shares: of train, val and test where the data set has no split of its own.
+    """
+
+    compressions: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    split: str = "official"
+    split_dir: str = ""
+    shares: tuple[float, float, float] = (0.72, 0.14, 0.14)  # FaceForensics++'s own
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeClip:
+    """A manipulated clip. `identities` are the people and sources in it: target and source."""
+
+    name: str
+    path: str
+    method: str
+    compression: str
+    identities: frozenset[str]
+    official_mask: Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipGroup:
+    """An original and its manipulated copies at one compression.
+
+    Attributes:
+        name: unique, of the original: `dataset/part/compression/video`.
+        original: path; None where it is missing, so that no mask can be made.
+        split: "train", "val", "test"; empty until `assign_splits`.
+        identity: name of the connected component it belongs to; set by `assign_splits`.
+    """
+
+    name: str
+    dataset: str
+    method: str
+    compression: str
+    original: Optional[str]
+    fakes: tuple[FakeClip, ...]
+    identities: frozenset[str]
+    split: str = ""
+    identity: str = ""
+
+    @property
+    def all_identities(self) -> frozenset[str]:
+        return self.identities.union(*(fake.identities for fake in self.fakes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A clip that is known but not used, and why."""
+
+    name: str
+    path: str
+    method: str
+    compression: str
+    state: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """A clip a data set's list names, there or not."""
+
+    name: str
+    path: str
+
+
+@dataclasses.dataclass
+class Inventory:
+    """Everything found. Problems are rows of the report; notes are sentences for the reader of the audit."""
+
+    dataset: str
+    groups: list[ClipGroup] = dataclasses.field(default_factory=list)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def clips(self) -> int:
+        """Clips of the groups: originals that are there, and fakes."""
+        return sum((group.original is not None) + len(group.fakes) for group in self.groups)
+
+
+def list_videos(folder: str) -> dict[str, str]:
+    """{stem: path} of the video files directly in a folder, sorted; empty where there is none."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("._")]
+    return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in videos}
+
+
+def subfolders(folder: str) -> list[str]:
+    """Names of the folders in a folder, sorted; empty where it does not exist."""
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def missing_original(fake: FakeClip, original: str) -> Problem:
+    """The row for a fake without its original."""
+    return Problem(
+        fake.name,
+        fake.path,
+        fake.method,
+        fake.compression,
+        "original_missing",
+        f"its original {original} is not there, so no mask can be made",
+    )
+
+
+def group_fakes(
+    groups: dict[str, ClipGroup], fakes: list[tuple[str, FakeClip]], found: Inventory, expected: dict[str, str]
+) -> None:
+    """Hand each fake to the group of its original, or report it; then put the groups into the inventory.
+
+    Args:
+        groups: by a key of the adapter's choice.
+        fakes: (key of the original's group, fake).
+        expected: where the original of a key should have been, for the report; the key itself where it is not named.
+    """
+    by_key: dict[str, list[FakeClip]] = {}
+    for key, fake in fakes:
+        if key in groups:
+            by_key.setdefault(key, []).append(fake)
+        else:
+            found.problems.append(missing_original(fake, expected.get(key, key)))
+    for key in sorted(groups):
+        members = tuple(sorted(by_key.get(key, ()), key=lambda fake: fake.name))
+        found.groups.append(dataclasses.replace(groups[key], fakes=members))

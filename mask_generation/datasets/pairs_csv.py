@@ -1,0 +1,77 @@
+"""A CSV file that says what belongs together: `fake,original,method,split`, paths relative to the file.
+
+`fake` may be empty (an original to be used as it is); `method`, `split`, `compression`, `dataset` and `identity` may be
+missing. `identity` names people or sources, several separated by `;`; without it, clips of one original belong together.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+
+from mask_generation.datasets.base import SPLITS, ClipGroup, DatasetError, FakeClip, Inventory, Options, group_fakes
+
+_NEEDED = ("fake", "original")
+
+
+def find(root: str, options: Options) -> Inventory:
+    """
+    Raises:
+        DatasetError: columns are missing, a split has another name than train, val or test, or one original is put into
+            two splits.
+    """
+    found = Inventory("pairs_csv")
+    base = os.path.dirname(os.path.abspath(root))
+    groups: dict[str, ClipGroup] = {}
+    fakes: list[tuple[str, FakeClip]] = []
+    used: set[str] = set()
+    for number, row in _rows(root):
+        compression, method = row.get("compression") or "native", row.get("method") or "fake"
+        dataset = row.get("dataset") or "pairs"
+        if options.compressions and compression not in options.compressions:
+            continue
+        original, split = row["original"], row.get("split") or ""
+        if split and split not in SPLITS:
+            raise DatasetError(f"{root}, line {number}: split {split!r}; allowed are {', '.join(SPLITS)}")
+        people = frozenset(f"{dataset}:{who.strip()}" for who in (row.get("identity") or original).split(";"))
+        path = os.path.join(base, original)
+        if original and os.path.lexists(path):
+            group = ClipGroup(
+                f"{dataset}/original/{compression}/{_stem(original)}",
+                dataset,
+                "original",
+                compression,
+                path,
+                (),
+                people,
+                split,
+            )
+            before = groups.setdefault(original, group)
+            if before.split != split:
+                raise DatasetError(f"{root}, line {number}: {original} is in {before.split or 'no split'!r} before")
+        if not row["fake"] or (options.methods and method not in options.methods):
+            continue
+        name = f"{dataset}/{method}/{compression}/{_stem(row['fake'])}"
+        if name in used:
+            raise DatasetError(f"{root}, line {number}: a second clip of the name {name}")
+        used.add(name)
+        mask = os.path.join(base, row["mask"]) if row.get("mask") else None
+        fakes.append((original, FakeClip(name, os.path.join(base, row["fake"]), method, compression, people, mask)))
+    group_fakes(groups, fakes, found, {key: os.path.join(base, key) for key, _ in fakes})
+    return found
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path.replace(os.sep, "/"))[0]
+
+
+def _rows(path: str) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            reader = csv.DictReader(stream)
+            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(f"{path}: no column {', '.join(missing)}; expected fake,original,method,split")
+            return [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
+    except (OSError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({error})") from error
