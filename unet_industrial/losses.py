@@ -129,6 +129,7 @@ def image_logits(logits: tf.Tensor, top_share: float = TOP_SHARE) -> tf.Tensor:
     Args:
         logits: (B, H, W, 1).
     """
+    logits = tf.convert_to_tensor(logits)
     pixels = logits.shape[1:].num_elements()  # known when the graph is built, or not at all
     flat = tf.reshape(tf.cast(logits, tf.float32), (tf.shape(logits)[0], -1 if pixels is None else pixels))
     if pixels is None:

@@ -50,11 +50,18 @@ class ToComputeLayout(tf.keras.layers.Layer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         height, width = images.shape[1], images.shape[2]
+        rule = (
+            f"height and width must be positive multiples of {STRIDE} (four poolings); resize, crop or pad them first"
+        )
         if any(size is not None and (size < STRIDE or size % STRIDE) for size in (height, width)):
-            raise ValueError(
-                f"images of {height}x{width} pixels: height and width must be positive multiples of {STRIDE} "
-                "(four poolings); resize, crop or pad them first"
+            raise ValueError(f"images of {height}x{width} pixels: {rule}")
+        if height is None or width is None:
+            size = tf.shape(images)[1:3]
+            check = tf.debugging.Assert(
+                tf.reduce_all((size % STRIDE == 0) & (size > 0)), ["images of pixels", size, rule]
             )
+            with tf.control_dependencies([check]):
+                images = tf.identity(images)
         if self.data_format == "channels_first":
             images = tf.transpose(images, (0, 3, 1, 2))
         return images

@@ -1,0 +1,205 @@
+"""The network's shapes, sizes, layouts, precisions and export; its numbers are in test_reference.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from unet_industrial import build_unet
+from unet_industrial.config import ACTIVATIONS, WEIGHT_INITS
+from unet_industrial.losses import get_loss
+from unet_industrial.residuals import CLIP_LEVELS, add_residuals, kernels
+from unet_industrial.unet import reference_variable_names
+
+
+@pytest.fixture
+def policy():
+    """Sets the Keras policy, and puts float32 back."""
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def pictures(*shape: int) -> np.ndarray:
+    return np.random.default_rng(3).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "arguments, parameters",
+    [
+        ({"in_channels": 1}, 1_850_305),
+        ({}, 1_850_881),
+        ({"in_channels": 1, "variant": "original"}, 29_137_793),
+        ({"variant": "original"}, 29_138_945),
+        ({"in_channels": 1, "activation": "crelu"}, 3_698_657),
+        ({"in_channels": 1, "activation": "prelu_shared"}, 1_850_327),
+    ],
+)
+def test_number_of_parameters(arguments, parameters):
+    assert build_unet(**arguments).count_params() == parameters
+
+
+def test_variables_come_in_the_reference_order():
+    names = reference_variable_names(build_unet(activation="prelu_shared"))
+    assert names[:6] == [
+        "UNet_v1/input_block/conv2d/kernel",
+        "UNet_v1/input_block/conv2d/bias",
+        "UNet_v1/input_block/act1/prelu/alpha",
+        "UNet_v1/input_block/conv2d_1/kernel",
+        "UNet_v1/input_block/conv2d_1/bias",
+        "UNet_v1/input_block/act2/prelu/alpha",
+    ]
+    assert names[-2:] == ["UNet_v1/ouputs_block/conv2d_2/kernel", "UNet_v1/ouputs_block/conv2d_2/bias"]
+    assert len(names) == len(set(names)) == 46 + 22
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (48, 112), (272, 16)])
+def test_any_multiple_of_16_keeps_its_size(height, width):
+    assert build_unet()(pictures(2, height, width, 3)).shape == (2, height, width, 1)
+
+
+@pytest.mark.parametrize("height, width", [(15, 16), (32, 40), (0, 16)])
+def test_other_sizes_are_refused_by_name(height, width):
+    with pytest.raises(ValueError, match=f"{height}x{width}.*multiples of 16"):
+        build_unet()(np.zeros((1, height, width, 3), np.float32))
+
+
+def test_a_size_known_only_at_run_time_is_refused_as_well():
+    model = build_unet()
+    forward = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    assert forward(pictures(1, 32, 48, 3)).shape == (1, 32, 48, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="multiples of 16"):
+        forward(pictures(1, 32, 40, 3))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"variant": "huge"}, "variant='huge'.*tinyUNet, original"),
+        ({"activation": "swish"}, "activation='swish'.*crelu"),
+        ({"weight_init": "zeros"}, "weight_init='zeros'.*orthogonal"),
+        ({"data_format": "NCHW"}, "data_format='NCHW'.*channels_first"),
+        ({"in_channels": 0}, "in_channels=0"),
+    ],
+)
+def test_unknown_arguments_say_what_is_allowed(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_unet(**arguments)
+
+
+def step(model: tf.keras.Model, images: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = get_loss("x-entropy")(logits, masks)
+    return logits.numpy(), [gradient.numpy() for gradient in tape.gradient(loss, model.trainable_variables)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_channels_first_is_the_same_function(activation):
+    last = build_unet(activation=activation)
+    first = build_unet(activation=activation, data_format="channels_first")
+    first.set_weights(last.get_weights())
+    images = pictures(2, 32, 48, 3)
+    expected = last(images).numpy()
+    close = {"rtol": 0, "atol": 1e-5 * max(1.0, np.abs(expected).max())}
+    np.testing.assert_allclose(first(images), expected, **close)  # eagerly, where oneDNN's own pooling is wrong
+    np.testing.assert_allclose(tf.function(first)(images), expected, **close)
+
+
+def test_channels_first_has_the_same_gradients():
+    last, first = build_unet(), build_unet(data_format="channels_first")
+    first.set_weights(last.get_weights())
+    images, masks = pictures(1, 32, 32, 3), pictures(1, 32, 32, 1) > 0
+    for ours, theirs in zip(step(first, images, masks)[1], step(last, images, masks)[1]):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3 * max(np.abs(theirs).max(), 1e-5))
+
+
+@pytest.mark.parametrize("method", WEIGHT_INITS)
+def test_initialisers_follow_the_global_seed(method):
+    tf.keras.utils.set_random_seed(1)
+    first = build_unet(weight_init=method).get_weights()
+    second = build_unet(weight_init=method).get_weights()
+    tf.keras.utils.set_random_seed(1)
+    again = build_unet(weight_init=method).get_weights()
+    assert all((a == b).all() for a, b in zip(first, again))
+    assert any((a != b).any() for a, b in zip(first, second))
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_gives_float32_logits_and_nearly_the_same_loss(policy, name):
+    images, masks = pictures(2, 64, 64, 3), (pictures(2, 64, 64, 1) > 0).astype(np.float32)
+    full = build_unet()
+    policy(name)
+    half = build_unet()
+    half.set_weights(full.get_weights())
+    logits = tf.function(half)(images)
+    assert logits.dtype == tf.float32
+    assert all(variable.dtype == tf.float32 for variable in half.trainable_variables)
+    for loss in ("x-entropy", "dice_sorensen", "adaptive_loss"):
+        expected = float(get_loss(loss)(full(images), masks))
+        assert float(get_loss(loss)(logits, masks)) == pytest.approx(expected, abs=1e-2)
+
+
+def test_gradients_match_finite_differences():
+    model = build_unet(in_channels=1, activation="elu")  # smooth, so that differences mean something
+    images, masks = pictures(1, 16, 16, 1), (pictures(1, 16, 16, 1) > 0).astype(np.float32)
+    gradients = step(model, images, masks)[1]
+    loss = get_loss("x-entropy")
+    for index in (0, 21, 44):  # first kernel, the bottleneck's bias, last kernel
+        variable, gradient = model.trainable_variables[index], gradients[index]
+        direction = gradient / np.linalg.norm(gradient)
+        start, around = variable.numpy(), []
+        for offset in (1e-2, -1e-2):
+            variable.assign(start + offset * direction)
+            around.append(float(loss(model(images), masks)))
+        variable.assign(start)
+        assert (around[0] - around[1]) / 2e-2 == pytest.approx(np.linalg.norm(gradient), rel=2e-2)
+
+
+def test_saved_model_computes_the_same(tmp_path):
+    module = tf.Module()
+    module.model = build_unet(activation="prelu_not_shared")
+    module.predict = tf.function(module.model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    images = pictures(2, 32, 64, 3)
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(loaded.predict(images), module.model(images), rtol=0, atol=1e-5)
+
+
+def test_keras_archive_computes_the_same(tmp_path):
+    model = build_unet(activation="crelu")
+    images = pictures(1, 32, 32, 3)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(images), model(images), rtol=0, atol=1e-5)
+
+
+def test_xla_computes_the_same():
+    model = build_unet()
+    images = pictures(1, 32, 32, 3)
+    compiled = tf.function(model, jit_compile=True)(images)
+    np.testing.assert_allclose(compiled, model(images), rtol=0, atol=1e-4)
+
+
+def test_residual_kernels_ignore_flat_areas():
+    np.testing.assert_allclose(kernels().sum(axis=(0, 1)), 0, atol=1e-6)
+    flat = tf.fill((1, 16, 16, 3), 0.4)
+    np.testing.assert_allclose(add_residuals(flat)[..., 3:], 0, atol=1e-4)
+
+
+def test_residuals_of_one_bright_pixel_are_the_kernels():
+    images = np.zeros((1, 9, 9, 3), np.float32)
+    images[0, 4, 4] = 1 / 127.5  # one grey level
+    residuals = add_residuals(images).numpy()[0, 2:7, 2:7, 3:]
+    np.testing.assert_allclose(residuals, kernels()[::-1, ::-1, 0] / CLIP_LEVELS, atol=1e-5)
+
+
+def test_residuals_keep_the_colours_and_stay_within_bounds():
+    images = pictures(2, 16, 16, 3)
+    out = add_residuals(images).numpy()
+    assert out.shape == (2, 16, 16, 6)
+    np.testing.assert_array_equal(out[..., :3], images)
+    assert np.abs(out).max() <= 1
+    assert add_residuals(tf.cast(images, tf.float16)).dtype == tf.float16
+    with pytest.raises(ValueError, match="RGB"):
+        add_residuals(images[..., :1])
