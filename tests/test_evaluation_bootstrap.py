@@ -54,7 +54,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def test_few_clusters_widen_the_interval():
-    tails = [bootstrap.expanded_tail(clusters, 0.95) for clusters in (3, 5, 10, 1000)]
+    tails = [bootstrap.expanded_tail(clusters, 0.95) for clusters in (4, 5, 10, 1000)]
     assert tails == sorted(tails)
     assert tails[-1] == pytest.approx(0.025, abs=2e-4)
     # n = 10 by hand: t(.975, 9) = 2.262, times sqrt(10 / 9) = 2.3845, and Phi(-2.3845) = .00855
@@ -65,16 +65,18 @@ def test_few_identities_are_said_so():
     labels, scores, cluster = people(np.random.default_rng(0), clusters=4)
     estimate = bootstrap.bootstrap({"auc": auc_of(labels, scores)}, cluster, 100)["auc"]
     assert estimate.clusters == 4
-    assert "few identities (4)" in estimate.note
+    assert "few to draw from (4)" in estimate.note
 
 
-def test_undefined_and_one_cluster_give_no_interval():
+def test_undefined_values_and_too_few_clusters_give_no_interval():
     one_class = bootstrap.bootstrap({"auc": auc_of([1, 1], [0.1, 0.2])}, np.array([0, 1]), 20)["auc"]
     assert one_class.value is None
     assert "undefined" in one_class.note
-    one_person = bootstrap.bootstrap({"auc": auc_of([1, 0], [0.9, 0.2])}, np.array([0, 0]), 20)["auc"]
-    assert (one_person.value, one_person.low) == (1.0, None)
-    assert "one identity" in one_person.note
+    for people_drawn in (1, 3):
+        labels, scores, cluster = people(np.random.default_rng(0), clusters=people_drawn)
+        estimate = bootstrap.bootstrap({"auc": auc_of(labels, scores)}, cluster, 20)["auc"]
+        assert (estimate.value, estimate.low, estimate.high) == (stats.auc(labels, scores), None, None)
+        assert f"no interval: {people_drawn} to draw from" in estimate.note
 
 
 def test_too_many_undefined_resamples_give_no_interval():

@@ -123,8 +123,8 @@ def test_bad_settings_are_refused(bad):
 
 def test_comparison_finds_the_better_detector_and_leaves_gaps_undecided():
     ours = tables.to_videos(many(gain=0.3))
-    better = compare.with_scores(ours, pd.Series(0.5 * ours["score"] + 0.5 * ours["label"]))
-    gaps = compare.with_scores(ours, ours["score"].where(ours.index > 3))
+    better = ours.assign(score=0.5 * ours["score"] + 0.5 * ours["label"])
+    gaps = ours.assign(score=ours["score"].where(ours.index > 3))
     detectors = {"ours": ours, "better": better.iloc[::-1], "gaps": gaps}  # the order of rows does not matter
     detectors = {name: measure.Detector(videos) for name, videos in detectors.items()}
     result = compare.compare(detectors, measure.Settings(resamples=200))

@@ -178,7 +178,7 @@ def test_a_sets_curve_falls_with_blur(labelled, tmp_path):
     "content, message",
     [
         ("video,label\na,1\n", "column path missing"),
-        ("path,label\na.mp4,1\na.mp4,1\n", "listed twice"),
+        ("path,video,label\na.mp4,a,1\na.mp4,b,1\n", "listed twice"),
         ("path,label\nx/a.mp4,1\ny/a.mp4,1\n", "stands twice"),
         ("path\na.mp4\n", "column label"),
     ],

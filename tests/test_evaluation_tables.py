@@ -166,7 +166,8 @@ def test_foreign_scores_by_key_path_or_unique_name(tmp_path):
         "actor.mp4,0.1\n"
     )
     scores = tables.load_foreign(path, reference)
-    by_key = dict(zip(reference["key"], scores))
+    assert dict(zip(reference["key"], scores["state"]))["ffpp/real/c40/183"] == "missing"
+    by_key = dict(zip(reference["key"], scores["score"]))
     assert by_key["ffpp/Deepfakes/c40/183_253"] == 0.9
     assert by_key["ffpp/FaceSwap/c40/183_253"] == 0.8
     assert by_key["ffpp/real/c40/actor"] == 0.1
@@ -199,3 +200,16 @@ def test_a_group_pairs_a_fake_that_lost_frames():
     assert list(frames.iloc[pairs[:, 0]]["group"]) == list(frames.iloc[pairs[:, 1]]["group"])
     assert len(grouping.match_pairs(frames.drop(columns="group"))) == 0
     assert len(grouping.match_pairs(tables.to_videos(frames))) == 1
+
+
+def test_results_of_score_are_placed_by_path_with_their_states(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label,method\nin/a.mp4,1,swap\nin/b.mp4,0,\nin/c.mp4,0,\n")
+    (tmp_path / "videos.csv").write_text(
+        "path,state,reason,score,probability\n/x/in/a.mp4,ok,,3.5,0.8\n/x/in/b.mp4,no_face,none seen,,\n"
+    )
+    reference = tables.load_labels(tmp_path / "labels.csv")
+    placed = tables.load_foreign(tmp_path / "videos.csv", reference)
+    assert list(placed["state"]) == ["ok", "no_face", "missing"]
+    assert placed["score"].tolist()[0] == 3.5
+    assert placed["probability"].tolist()[0] == 0.8
+    assert placed["score"].isna().tolist() == [False, True, True]

@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Optional
 
-import numpy as np
 import pandas as pd
 
-from runtime.evaluation import bootstrap, measure, probability, tables
+from runtime.evaluation import bootstrap, measure, probability
 from runtime.evaluation.measure import Detector, Settings
 
 DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")
 
 
-def with_scores(reference: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
-    """The reference's rows with another detector's scores; rows it has none for are undecided.
+def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The reference's rows with another detector's answers.
 
     Args:
-        scores: in the order of `reference`, NaN where missing.
+        scores: columns score, state and, if it has one, probability, in the order of `reference`
+            (`tables.load_foreign`).
     """
     table = reference.drop(columns=[name for name in ("probability",) if name in reference]).copy()
-    table["score"] = scores.to_numpy(dtype=np.float64)
-    missing = table["score"].isna()
-    table["state"] = np.where(missing, tables.UNDECIDED_STATE, "ok")
+    for name in scores:
+        table[name] = scores[name].to_numpy()
     return table
 
 

@@ -26,6 +26,12 @@ def define_flags() -> None:
         "columns video, label, score and, where known, dataset, method, compression, original, identity, frame_index "
         "and track.",
     )
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "CSV with the labels (video or path, label, and the other columns) where --scores has none, as videos.csv of "
+        "`score` has not.",
+    )
     flags.DEFINE_string("name", "model", "What to call it.")
     flags.DEFINE_multi_string(
         "other",
@@ -43,7 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
     settings = options.settings()
-    detectors = {values.name: load(Path(values.scores))}
+    if values.labels:
+        reference = measure.Detector(tables.load_labels(Path(values.labels)))
+        detectors = {values.name: load_other(Path(values.scores), reference)}
+    else:
+        detectors = {values.name: load(Path(values.scores))}
     sources = {values.name: values.scores}
     for text in values.other:
         name, _, path = text.partition("=")
@@ -67,7 +77,7 @@ def load(path: Path) -> measure.Detector:
 
 
 def load_other(path: Path, first: measure.Detector) -> measure.Detector:
-    """Another detector's table: with labels if it has one row a frame, else `video,score` on the first one's videos."""
+    """A table with labels and frames as it is; else `video,score`, placed on the first one's videos."""
     columns = set(tables.read_csv(path).columns)
     if {"label", "frame_index", "video"} <= columns:
         other = load(path)

@@ -149,20 +149,12 @@ def labelled_videos(path: Path) -> pd.DataFrame:
     Raises:
         tables.TableError: no path column, a file listed twice, no label.
     """
-    table = tables.read_csv(path)
-    if "path" not in table:
-        raise tables.TableError(f"{path}: column path missing; found {', '.join(map(str, table.columns))}")
-    table["path"] = [str((path.parent / str(name)).resolve()) for name in table["path"]]
-    if table["path"].duplicated().any():
-        raise tables.TableError(f"{path}: {table.loc[table['path'].duplicated(), 'path'].iloc[0]} is listed twice")
-    if "video" not in table:
-        table["video"] = [Path(name).stem for name in table["path"]]
-    videos = tables.normalise(table.assign(score=np.nan), str(path))
-    if not videos["key"].is_unique:
-        twice = videos.loc[videos["key"].duplicated(), "key"].iloc[0]
-        raise tables.TableError(
-            f"{path}: {twice} stands twice; give dataset, method and compression to tell them apart"
-        )
+    videos = tables.load_labels(path)
+    if "path" not in videos:
+        raise tables.TableError(f"{path}: column path missing; found {', '.join(map(str, videos.columns))}")
+    videos["path"] = [str((path.parent / str(name)).resolve()) for name in videos["path"]]
+    if videos["path"].duplicated().any():
+        raise tables.TableError(f"{path}: {videos.loc[videos['path'].duplicated(), 'path'].iloc[0]} is listed twice")
     return videos
 
 

@@ -16,8 +16,7 @@ A video table has the same columns without frame_index and track. Added here: ke
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Optional
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from runtime.evaluation.grouping import REAL_METHOD, UNKNOWN
 
 REQUIRED = ("video", "label", "score")
 UNDECIDED_STATE = "undecided"
+MISSING_STATE = "missing"
 
 
 class TableError(ValueError):
@@ -172,30 +172,54 @@ def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
     return videos
 
 
-def load_foreign(path: Path, reference: pd.DataFrame, column: Optional[str] = None) -> pd.Series:
-    """Another detector's video scores, in the order of `reference` (normalised video table); NaN where it has none.
+def load_labels(path: Path) -> pd.DataFrame:
+    """A normalised video table without scores: the columns of this module but `score`; `path` may stand for `video`.
+
+    Raises:
+        TableError: a column is missing, or two rows are one video.
+    """
+    table = read_csv(Path(path))
+    if "video" not in table and "path" in table:
+        table["video"] = [PurePath(str(name)).stem for name in table["path"]]
+    videos = normalise(table.assign(score=np.nan), str(path))
+    if not videos["key"].is_unique:
+        twice = videos.loc[videos["key"].duplicated(), "key"].iloc[0]
+        raise TableError(f"{path}: {twice} stands twice; add dataset, method, compression")
+    return videos
+
+
+def load_foreign(path: Path, reference: pd.DataFrame) -> pd.DataFrame:
+    """Another detector's video scores, one row for each of `reference` (a normalised video table), in its order.
 
     Args:
-        path: CSV with `video` (a key, a path that holds the key's parts, or a name that fits one video) and `score`
-            (or `column`, or `probability`).
+        path: CSV with `video` or `path` (a key, a path that holds the key's parts, or a name that fits one video),
+            `score` or `probability`, or both, and optionally `state`; videos.csv of `score` is one.
+    Returns:
+        columns score (NaN where there is none), state ("missing" where the file does not list the video), probability
+        if the file has one.
     Raises:
         TableError: a column is missing, a video is unknown, ambiguous or scored twice.
     """
     table = read_csv(Path(path))
-    name = column or next((c for c in ("score", "probability") if c in table), "score")
-    if "video" not in table or name not in table:
-        raise TableError(f"{path}: needs the columns video and {name}; found {', '.join(map(str, table.columns))}")
-    try:
-        values = pd.to_numeric(table[name])
-    except (ValueError, TypeError) as error:
-        raise TableError(f"{path}: column {name} holds something that is not a number ({error})") from error
+    name = next((column for column in ("video", "path") if column in table), None)
+    values = [column for column in ("score", "probability") if column in table]
+    if name is None or not values:
+        raise TableError(f"{path}: needs the columns video and score; found {', '.join(map(str, table.columns))}")
+    for column in values:
+        try:
+            table[column] = pd.to_numeric(table[column]).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise TableError(f"{path}: column {column} holds something that is not a number ({error})") from error
     keys = list(reference["key"])
     try:
-        found = [grouping.resolve_video(video, keys) for video in table["video"]]
+        table.index = pd.Index([grouping.resolve_video(video, keys) for video in table[name]])
     except grouping.AmbiguousVideo as error:
         raise TableError(f"{path}: {error}") from error
-    scores = pd.Series(values.to_numpy(dtype=np.float64), index=found)
-    if scores.index.has_duplicates:
-        twice = scores.index[scores.index.duplicated()][0]
-        raise TableError(f"{path}: {twice} is scored twice")
-    return pd.Series(scores.reindex(keys).to_numpy(), index=reference.index, name="score")
+    if table.index.has_duplicates:
+        raise TableError(f"{path}: {table.index[table.index.duplicated()][0]} is scored twice")
+    table["score"] = table[values[0]]
+    if "state" not in table:
+        table["state"] = np.where(table["score"].isna(), UNDECIDED_STATE, "ok")
+    found = table[["score", "state", *values[1:]]].reindex(keys)
+    found["state"] = found["state"].fillna(MISSING_STATE)
+    return found.set_axis(reference.index)

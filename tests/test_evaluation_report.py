@@ -1,0 +1,200 @@
+"""What is written agrees in JSON, CSV, Markdown, HTML and plots, and hostile names break none. The verbs, end to end."""
+
+from __future__ import annotations
+
+import csv
+import json
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from runtime import __main__ as program
+from runtime.evaluation import compare, layout, measure, plots, recorder, render, report
+from tests import drawn_records
+from tests.test_evaluation_baselines import batch_of, right
+from tests.test_evaluation_measure import many
+
+FAST = measure.Settings(resamples=20)
+HOSTILE = "<script>alert(1)</script>|\n`x`"
+
+
+class Page(HTMLParser):
+    """Tags, references to anything outside, and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.outside, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href") and not str(v).startswith("data:")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    frames = many(people=6)
+    frames.loc[frames["key"] == frames["key"].iloc[0], "score"] = np.nan
+    detectors = {
+        "ours": measure.Detector.from_frames(frames),
+        HOSTILE: measure.Detector.from_frames(frames.assign(score=1 - frames["score"])),
+    }
+    result = compare.compare(detectors, FAST)
+    return report.write(folder, result, detectors, HOSTILE, {"model": HOSTILE}), result
+
+
+def test_every_number_stands_in_json_and_csv(written):
+    paths, result = written
+    document = json.loads(paths["json"].read_text())
+    assert document["detectors"] == json.loads(json.dumps(result["detectors"]))
+    rows = list(csv.DictReader(paths["csv"].open()))
+    value = result["detectors"]["ours"]["video"]["all"]["worst"]["auc"]["value"]
+    found = [
+        row
+        for row in rows
+        if (row["detector"], row["level"], row["group_by"], row["undecided"], row["metric"])
+        == ("ours", "video", "all", "worst", "auc")
+    ]
+    assert [float(row["value"]) for row in found] == [value]
+    assert {row["group_by"] for row in rows} == {"all", "method", "face_size"}
+
+
+def test_markdown_has_every_detector_chance_and_both_treatments(written):
+    text = written[0]["markdown"].read_text()
+    assert text.count("| chance |") >= 4
+    assert "undecided counted as the worst answer" in text
+    assert "undecided left out" in text
+    assert "<script>" not in text
+    for line in text.splitlines():
+        if line.startswith("| ours |"):
+            assert "[" in line  # intervals
+
+
+def test_the_page_is_whole_alone_and_safe(written):
+    paths, _ = written
+    page = Page(paths["html"].read_text())
+    assert page.outside == []
+    assert "script" not in page.tags
+    assert any("alert(1)" in text for text in page.text)  # shown, not run
+    assert page.tags.count("img") == sum(name.startswith("plot_") for name in paths)
+    assert "table" in page.tags
+
+
+def test_plots_are_pictures_and_equal_numbers_give_equal_bytes(written, tmp_path):
+    for name, path in written[0].items():
+        if name.startswith("plot_"):
+            assert cv2.imread(str(path)).std() > 5
+    labels, scores = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.4, 0.3])
+    twice = [plots.plot_histograms(labels, scores, tmp_path / f"{i}.png").read_bytes() for i in range(2)]
+    assert twice[0] == twice[1]
+
+
+@pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
+def test_plots_of_nothing_or_one_class_say_so_instead_of_failing(labels, tmp_path):
+    labels, scores = np.array(labels, dtype=int), np.linspace(0.2, 0.8, len(labels))
+    for draw in (plots.plot_roc, plots.plot_precision_recall):
+        assert draw({"x": (labels, scores)}, tmp_path / "a.png").exists()
+    assert plots.plot_histograms(labels, scores * 9, tmp_path / "b.png").exists()
+
+
+def test_a_detector_that_decides_nothing_still_gets_a_report(tmp_path):
+    frames = many(people=4)
+    detector = measure.Detector.from_frames(frames.assign(score=np.nan))
+    paths = report.write(tmp_path, compare.compare({"mute": detector}, FAST), {"mute": detector})
+    entry = json.loads(paths["json"].read_text())["detectors"]["mute"]["video"]["all"]
+    assert entry["dropped"]["auc"]["value"] is None
+    assert entry["worst"]["auc"]["value"] == 0.0
+
+
+def test_numbers_are_printed_as_the_field_prints_them():
+    assert [render.number(v) for v in (0.6842, 1.0, -0.0412, 0.0, 12.5, None)] == [
+        ".684",
+        "1.000",
+        "-.041",
+        ".000",
+        "12.500",
+        "–",
+    ]
+    assert render.estimate({"value": 0.5, "low": 0.4, "high": 0.6, "p_value": 0.2}) == ".500 [.400, .600], p .200"
+
+
+def test_pixel_tables_stand_beside_the_painted_face():
+    recorders = recorder.Recorders("ours")
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:50, 20:50] = 1
+    for person in range(4):
+        batch = batch_of(person, 0, mask)
+        batch["image"] = np.random.default_rng(person).uniform(-1, 1, (3, 64, 64, 3)).astype(np.float32)
+        scores, probability = right(batch)
+        recorders.update(batch, scores, probability)
+    result = compare.compare(recorders.detectors(), FAST)
+    table = next(t for t in layout.tables_of({**result, "title": "", "about": {}}) if t.heading == "Pixels")
+    rows = dict(table.rows)
+    assert list(rows) == ["ours", "face hull", "chance"]
+    assert rows["ours"]["region_auc"]["value"] == 1.0
+    assert rows["face hull"]["region_auc"]["value"] == pytest.approx(0.5)
+    assert rows["face hull"]["area_real"]["value"] > rows["ours"]["area_real"]["value"] == 0.0
+
+
+def run(*words):
+    return program.main([str(word) for word in words])
+
+
+def test_compare_from_the_command_line(tmp_path, capsys):
+    frames = many(people=5)
+    frames.drop(columns=["key", "cluster", "face_size"]).to_csv(tmp_path / "frame_scores.csv", index=False)
+    videos = measure.Detector.from_frames(frames).videos
+    lines = [f"{key},{score / 2}" for key, score in zip(videos["key"], videos["score"])]
+    (tmp_path / "other.csv").write_text("\n".join(["video,score", *lines[1:]]) + "\n")
+    out = tmp_path / "out"
+    arguments = ["compare", f"--scores={tmp_path / 'frame_scores.csv'}", f"--output_dir={out}", "--resamples=20"]
+    assert run(*arguments, f"--other=half={tmp_path / 'other.csv'}") == 0
+    assert "| half |" in capsys.readouterr().out
+    document = json.loads((out / "evaluation.json").read_text())
+    assert document["detectors"]["half"]["video"]["all"]["counts"]["undecided_by_state"] == {"missing": 1}
+    assert document["differences"]["half"]["video"]["common"] == len(videos) - 1
+
+
+@pytest.mark.parametrize(
+    "extra, code, message",
+    [
+        (["--other=nofile"], 2, "give NAME=FILE"),
+        (["--other=model=x.csv"], 2, "taken"),
+        (["--other=b=/does/not/exist.csv"], 1, "no such file"),
+        (["--confidence=2"], 2, "confidence"),
+        (["--cluster=frame"], 2, "cluster"),
+    ],
+)
+def test_compare_says_what_is_wrong(tmp_path, capsys, extra, code, message):
+    many(people=4).drop(columns=["key", "cluster"]).to_csv(tmp_path / "s.csv", index=False)
+    assert run("compare", f"--scores={tmp_path / 's.csv'}", f"--output_dir={tmp_path / 'o'}", *extra) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_classifier_from_the_command_line(tmp_path, capsys):
+    data = drawn_records.write_dataset(tmp_path / "data", train=8, val=20, side=32)
+    common = [
+        "classifier",
+        f"--data_dir={data}",
+        f"--results_dir={tmp_path / 'out'}",
+        "--eval_split=val",
+        "--resamples=20",
+    ]
+    assert run(*common, "--architecture=plain", "--input_size=32", "--steps=2", "--batch_size=4") == 0
+    shown = capsys.readouterr().out
+    assert "| plain |" in shown
+    assert "| blur |" in shown
+    assert run(*common, "--mode=evaluate") == 0
+    assert run(*common) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    # Its frame table is what `compare` reads.
+    table = tmp_path / "out" / "frame_scores.csv"
+    assert run("compare", f"--scores={table}", f"--output_dir={tmp_path / 'cmp'}", "--resamples=20") == 0
