@@ -146,6 +146,8 @@ class HorovodWorkers(Workers):
         return elastic()
 
     def run_elastic(self, variables: Sequence[Any], keeper: Keeper, body: Callable[[Callable[[], None]], T]) -> T:
+        if not elastic():
+            return super().run_elastic(variables, keeper, body)
         import tensorflow as tf
         from horovod.common.exceptions import HorovodInternalError
 

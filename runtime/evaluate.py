@@ -1,4 +1,4 @@
-"""Dataset → summed counts and frame scores → numbers, sharded over all workers.
+"""Dataset → summed counts and frame scores → numbers; sharded over all workers.
 
 Nothing is averaged before it is summed.
 """

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from runtime import checkpoint
 from runtime.checkpoint import CheckpointStore, TrainState
-from runtime.distributed import Workers
+from runtime.distributed import Workers, is_lost_worker
 from runtime.train_log import Stopwatch, TrainLog
 from unet_industrial import metrics
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
@@ -71,7 +71,7 @@ class TrainResult:
 
 
 class StopRequest:
-    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave; a second one kills."""
+    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave; a second SIGINT kills."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -83,12 +83,16 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._ask)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: Optional[BaseException], __: object) -> None:
         for number, previous in self._previous.items():
-            signal.signal(number, previous)
+            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to say what happened; it
+            # sends SIGKILL five seconds later.
+            lost = error is not None and is_lost_worker(error)
+            signal.signal(number, signal.SIG_IGN if lost and number == signal.SIGTERM else previous)
 
     def _ask(self, number: int, _: Optional[FrameType]) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
         self._asked.set()
 
     @property
@@ -203,7 +207,8 @@ class Trainer:
 
     def _train(self, resumed: bool, commit: Callable[[], None]) -> TrainResult:
         job, workers = self.job, self.workers
-        history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, workers.is_chief)
+        images = job.train.batch_size * job.train.accumulate * workers.size
+        history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, images, workers.is_chief)
         try:
             history.event(
                 "start", resumed=resumed, at_step=self.state.step, workers=workers.size, config=self.state.config
@@ -261,8 +266,8 @@ class Trainer:
         named = sorted({key for of_one in blamed for key in of_one}) or keys
         last = self.store.newest() if self.workers.is_chief else None
         raise TrainingError(
-            f"step {self.state.step + 1}: loss {float(result['loss'])} (gradient norm {float(result['gradient_norm'])}) "
-            f"is not finite; no update was made. Records of the batch: {', '.join(named)}. "
+            f"step {self.state.step + 1}: loss {float(result['loss'])}, gradient norm {float(result['gradient_norm'])} "
+            f"not finite; no update was made. Records of the batch: {', '.join(named)}. "
             + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet.")
             + " A lower --learning_rate, or --clip_norm, often helps."
         )

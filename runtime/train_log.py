@@ -84,8 +84,12 @@ class TrainLog:
     """The chief's log, TensorBoard writer and progress bar; on other workers every call does nothing."""
 
     def __init__(
-        self, results_dir: Path, log_file: Optional[Path], first_step: int, last_step: int, chief: bool
+        self, results_dir: Path, log_file: Optional[Path], first_step: int, last_step: int, images: int, chief: bool
     ) -> None:
+        """
+        Args:
+            images: images of all workers in one step.
+        """
         self._chief = chief
         if not chief:
             return
@@ -95,13 +99,9 @@ class TrainLog:
         self._lines = JsonLines(log_file or results_dir / "train.jsonl")
         self._board = tf.summary.create_file_writer(str(results_dir / "logs"))
         self._bar = tqdm(
-            total=last_step,
-            initial=first_step,
-            unit="step",
-            desc="train",
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-        )
+            total=last_step, initial=first_step, unit="img", unit_scale=images, desc="train", file=sys.stderr,
+            disable=None,
+        )  # fmt: skip
 
     def event(self, kind: str, **values: Any) -> None:
         """A row of the JSON lines log; numbers also go to TensorBoard when the row has a step."""
