@@ -7,11 +7,9 @@ from typing import Any, Union
 
 import tensorflow as tf
 
-Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
-
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
-class StaircaseDecay(Schedule):
+class StaircaseDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
     """The reference's: learning_rate * factor ^ floor(step / decay_steps). Step decay_steps - 1 still has the first."""
 
     def __init__(self, learning_rate: float = 1e-4, factor: float = 0.8, decay_steps: int = 500) -> None:
@@ -29,7 +27,7 @@ class StaircaseDecay(Schedule):
 
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
-class CosineDecay(Schedule):
+class CosineDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
     """From `learning_rate` down half a cosine to `final_learning_rate` at `total_steps`, and that from there on."""
 
     def __init__(self, learning_rate: float, total_steps: int, final_learning_rate: float = 0.0) -> None:
@@ -53,13 +51,15 @@ class CosineDecay(Schedule):
 
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
-class WarmUp(Schedule):
+class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise over the first `warmup_steps` updates, times whatever `schedule` says; then `schedule` alone.
 
     Update number n (0-based) has (n + 1) / warmup_steps of the rate, so the first does something.
     """
 
-    def __init__(self, schedule: Union[float, Schedule], warmup_steps: int) -> None:
+    def __init__(
+        self, schedule: Union[float, tf.keras.optimizers.schedules.LearningRateSchedule], warmup_steps: int
+    ) -> None:
         super().__init__()
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps={warmup_steps!r}: must not be negative")
@@ -73,7 +73,7 @@ class WarmUp(Schedule):
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
-        if isinstance(schedule, Schedule):
+        if isinstance(schedule, tf.keras.optimizers.schedules.LearningRateSchedule):
             schedule = tf.keras.optimizers.schedules.serialize(schedule)
         return {"schedule": schedule, "warmup_steps": self.warmup_steps}
 
