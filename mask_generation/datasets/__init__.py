@@ -18,7 +18,6 @@ from mask_generation.datasets.base import (
     Inventory,
     Options,
     Problem,
-    Recorded,
 )
 from mask_generation.datasets.splits import assign_splits, components, leaks
 
@@ -31,7 +30,6 @@ __all__ = [
     "Inventory",
     "Options",
     "Problem",
-    "Recorded",
     "assign_splits",
     "components",
     "detect",

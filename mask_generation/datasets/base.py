@@ -7,20 +7,8 @@ import os
 from typing import Optional
 
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".ts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".gif",
+VIDEO_SUFFIXES = tuple(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".flv", ".wmv", ".3gp", ".gif"]
 )
 
 
@@ -97,14 +85,6 @@ class Problem:
     compression: str
     state: str
     reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """A clip a data set's list names, there or not."""
-
-    name: str
-    path: str
 
 
 @dataclasses.dataclass

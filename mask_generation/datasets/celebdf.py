@@ -1,8 +1,9 @@
 """Celeb-DF v1 and v2 (Li et al., CVPR 2020).
 
 `Celeb-real/idX_NNNN.mp4`, `Celeb-synthesis/idX_idY_NNNN.mp4` (original `idX_NNNN`, face of person Y),
-`YouTube-real/NNNNN.mp4`, and `List_of_testing_videos.txt` with lines `1 path` for REAL and `0 path` for fake. There is no
-split of the rest, and nearly all people of the test list appear outside it as well: --split=strict makes one by person.
+`YouTube-real/NNNNN.mp4`, and `List_of_testing_videos.txt` with lines `1 path` for REAL and `0 path` for fake.
+There is no split of the rest, and nearly all people of the test list appear outside it as well: --split=strict makes
+one by person.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _add(
     names = {fake.name for _, fake in tested}
     others = [(key, fake) for key, fake in fakes if fake.name not in names]
     test_groups = {}
-    for key, fake in tested:
+    for key, _ in tested:
         if key in groups and groups[key].split != "test":
             original = groups[key]
             test_groups[key] = ClipGroup(

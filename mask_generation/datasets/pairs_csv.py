@@ -1,7 +1,8 @@
 """A CSV file that says what belongs together: `fake,original,method,split`, paths relative to the file.
 
-`fake` may be empty (an original to be used as it is); `method`, `split`, `compression`, `dataset` and `identity` may be
-missing. `identity` names people or sources, several separated by `;`; without it, clips of one original belong together.
+`fake` may be empty (an original to be used as it is); `method`, `split`, `compression`, `dataset` and `identity` may
+be missing. `identity` names people or sources, several separated by `;`. Without it the file names stand for them: an
+original for itself, a fake `A_B` for originals `A` and `B`, as in FaceForensics++.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def find(root: str, options: Options) -> Inventory:
     groups: dict[str, ClipGroup] = {}
     fakes: list[tuple[str, FakeClip]] = []
     used: set[str] = set()
-    for number, row in _rows(root):
+    rows = _rows(root)
+    stems = {_last(row["original"]) for _, row in rows}
+    for number, row in rows:
         compression, method = row.get("compression") or "native", row.get("method") or "fake"
         dataset = row.get("dataset") or "pairs"
         if options.compressions and compression not in options.compressions:
@@ -33,19 +36,12 @@ def find(root: str, options: Options) -> Inventory:
         original, split = row["original"], row.get("split") or ""
         if split and split not in SPLITS:
             raise DatasetError(f"{root}, line {number}: split {split!r}; allowed are {', '.join(SPLITS)}")
-        people = frozenset(f"{dataset}:{who.strip()}" for who in (row.get("identity") or original).split(";"))
+        given = [who.strip() for who in (row.get("identity") or "").split(";") if who.strip()]
+        people = frozenset(f"{dataset}:{who}" for who in given or [_last(original)])
         path = os.path.join(base, original)
         if original and os.path.lexists(path):
-            group = ClipGroup(
-                f"{dataset}/original/{compression}/{_stem(original)}",
-                dataset,
-                "original",
-                compression,
-                path,
-                (),
-                people,
-                split,
-            )
+            own = f"{dataset}/original/{compression}/{_stem(original)}"
+            group = ClipGroup(own, dataset, "original", compression, path, (), people, split)
             before = groups.setdefault(original, group)
             if before.split != split:
                 raise DatasetError(f"{root}, line {number}: {original} is in {before.split or 'no split'!r} before")
@@ -55,6 +51,8 @@ def find(root: str, options: Options) -> Inventory:
         if name in used:
             raise DatasetError(f"{root}, line {number}: a second clip of the name {name}")
         used.add(name)
+        if not given:
+            people |= {f"{dataset}:{part}" for part in _last(row["fake"]).split("_") if part in stems}
         mask = os.path.join(base, row["mask"]) if row.get("mask") else None
         fakes.append((original, FakeClip(name, os.path.join(base, row["fake"]), method, compression, people, mask)))
     group_fakes(groups, fakes, found, {key: os.path.join(base, key) for key, _ in fakes})
@@ -63,6 +61,10 @@ def find(root: str, options: Options) -> Inventory:
 
 def _stem(path: str) -> str:
     return os.path.splitext(path.replace(os.sep, "/"))[0]
+
+
+def _last(path: str) -> str:
+    return _stem(path).rsplit("/", 1)[-1]
 
 
 def _rows(path: str) -> list[tuple[int, dict[str, str]]]:
