@@ -1,4 +1,4 @@
-"""What is written agrees in JSON, CSV, Markdown, HTML and plots, and hostile names break none. The verbs, end to end."""
+"""What is written agrees in JSON, CSV, Markdown, HTML and plots; hostile names break none. The verbs, end to end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from runtime import __main__ as program
+from runtime import distributed, evaluate
 from runtime.evaluation import compare, layout, measure, plots, recorder, render, report
 from tests import drawn_records
 from tests.test_evaluation_baselines import batch_of, right
 from tests.test_evaluation_measure import many
+from unet_industrial.config import DataConfig, ModelConfig
 
 FAST = measure.Settings(resamples=20)
 HOSTILE = "<script>alert(1)</script>|\n`x`"
@@ -198,3 +201,45 @@ def test_classifier_from_the_command_line(tmp_path, capsys):
     # Its frame table is what `compare` reads.
     table = tmp_path / "out" / "frame_scores.csv"
     assert run("compare", f"--scores={table}", f"--output_dir={tmp_path / 'cmp'}", "--resamples=20") == 0
+
+
+class Half:
+    """One of two workers; the other's share of the recorders is known beforehand."""
+
+    def __init__(self, rank, other):
+        self.rank, self.size, self.other = rank, 2, other
+
+    def gather(self, value):
+        if "ours" not in value:  # the plain columns of the summary
+            return [value]
+        return [value, self.other] if self.rank == 0 else [self.other, value]
+
+    def sum_array(self, array):
+        return array
+
+
+def noise_is_fake(images):
+    """Marks pixels that differ from their neighbours, as the drawn copies' patches do."""
+    rough = tf.reduce_mean(tf.abs(images - tf.nn.avg_pool2d(images, 3, 1, "SAME")), axis=-1, keepdims=True)
+    probability = tf.sigmoid(60 * (tf.nn.avg_pool2d(rough, 3, 1, "SAME") - 0.1))
+    return probability, tf.reduce_max(probability, axis=(1, 2, 3))
+
+
+def test_evaluate_fills_the_recorders_with_every_workers_share(tmp_path):
+    data_dir = drawn_records.write_dataset(tmp_path, train=2, val=24, side=32)
+    files = [str(path) for path in sorted(data_dir.glob("val*"))]
+    model, data = ModelConfig(input_size=32), DataConfig()
+    alone = recorder.Recorders("ours")
+    evaluate.evaluate(noise_is_fake, files, model, data, 5, distributed.Workers(), recorders=alone)
+    numbers = compare.compare(alone.detectors(), FAST)["detectors"]
+    assert numbers["ours"]["frame"]["all"]["dropped"]["paired"]["value"] == 1.0
+    assert numbers["ours"]["frame"]["all"]["pixels"]["region_auc"]["value"] > 0.9
+    assert numbers["ours"]["frame"]["all"]["counts"]["identities"] == 6
+
+    second, first = recorder.Recorders("ours"), recorder.Recorders("ours")
+    nothing = recorder.Recorders("ours").state()
+    evaluate.evaluate(noise_is_fake, files, model, data, 5, Half(1, nothing), recorders=second)
+    evaluate.evaluate(noise_is_fake, files, model, data, 5, Half(0, second.state()), recorders=first)
+    assert len(second.detectors()["ours"].frames) < len(alone.detectors()["ours"].frames)
+    for name in ("ours", recorder.HULL):
+        assert first.detectors()[name].frames.equals(alone.detectors()[name].frames)

@@ -143,7 +143,8 @@ def write(path: Path, frames: Iterator[Frame], crf: int) -> None:
                 stream = container.add_stream("libx264", rate=25)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.codec_context.time_base = TIME_BASE
-                stream.options = {"crf": str(crf), "preset": PRESET, "threads": "1"}  # with more, its output varies
+                stream.options = {"crf": str(crf), "preset": PRESET}
+                stream.codec_context.thread_count = 1  # with more, its output varies from run to run
                 first_s = frame.time_s
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.rgb[:height, :width]), format="rgb24")
             last_pts = max(last_pts + 1, round((frame.time_s - first_s) / TIME_BASE))  # damaged files jump back

@@ -67,7 +67,7 @@ class Recorder:
             clip: {name: getattr(value, name).tolist() for name in HISTOGRAM_NAMES}
             for clip, value in self._histograms.items()
         }
-        return {"rows": self._rows, "histograms": histograms}
+        return {"rows": list(self._rows), "histograms": histograms}
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add another worker's `state()`."""
@@ -93,15 +93,25 @@ class Recorder:
 
 class Recorders:
     """The judged model beside the baselines of every table: blur (frame scores) and a face painted on every crop
-    (masks)."""
+    (masks).
 
-    def __init__(self, name: str, threshold: float = 0.5) -> None:
-        self._by_name = {name: Recorder(threshold), BLUR: Recorder(threshold), HULL: Recorder(threshold)}
+    Args:
+        name: of the model; None records the baselines alone.
+    """
+
+    def __init__(self, name: Optional[str], threshold: float = 0.5) -> None:
+        self._by_name = {each: Recorder(threshold) for each in ([name] if name else []) + [BLUR, HULL]}
         self._name = name
 
-    def update(self, batch: Mapping[str, np.ndarray], scores: np.ndarray, probability: np.ndarray) -> None:
+    def update(
+        self,
+        batch: Mapping[str, np.ndarray],
+        scores: Optional[np.ndarray] = None,
+        probability: Optional[np.ndarray] = None,
+    ) -> None:
         """Add one batch; as `Recorder.update`, with `image` (B, S, S, C) float32 in [-1, 1] in it."""
-        self._by_name[self._name].update(batch, scores, probability)
+        if self._name and scores is not None:
+            self._by_name[self._name].update(batch, scores, probability)
         crops = baselines.to_uint8(batch["image"])
         self._by_name[BLUR].update(batch, np.array([baselines.blur_score(crop) for crop in crops]))
         hull = baselines.face_hull(crops.shape[1])
