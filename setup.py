@@ -35,6 +35,7 @@ setup(
         "pyarrow",
         "scikit-image",
         "scikit-learn",
+        "scipy",
         "tensorflow>=2.15,<2.16",
         "tensorflow-addons>=0.23",
         "tqdm",

@@ -127,7 +127,8 @@ def h264(frames: list[np.ndarray], crf: int, preset: str = "medium", fps: int = 
     encoder.width, encoder.height = w + w % 2, h + h % 2
     encoder.pix_fmt = "yuv420p"
     encoder.time_base = Fraction(1, fps)
-    encoder.options = {"crf": str(crf), "preset": preset, "threads": "1"}
+    encoder.options = {"crf": str(crf), "preset": preset}
+    encoder.thread_count = 1  # with more, the output varies from run to run
     packets = []
     for index, frame in enumerate(frames):
         if w % 2 or h % 2:

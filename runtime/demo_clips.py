@@ -1,0 +1,112 @@
+"""Short clips for the demo, drawn from two public-domain portraits that ship inside our dependencies.
+
+Eileen Collins (NASA, `astronaut` of scikit-image) and Grace Hopper (US Navy, sample data of matplotlib). A clip is
+the photograph under a camera that drifts, zooms and turns, in changing light, with sensor noise; its manipulated
+copy is the same clip with a self-blended face, so which pixels are fake is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+from mask_generation.faces import FaceDetector
+from mask_generation.synthesis.manipulations import self_blend
+
+SIDE_PX, FRAMES, FPS = 320, 24, 12
+PAIRS = {"collins": ("train", 8), "hopper": ("test", 3)}  # person: split, number of pairs; no person is in both
+
+
+class DrawnPair(NamedTuple):
+    """Files of one original and its manipulated copy, and the split they belong to."""
+
+    original: Path
+    fake: Path
+    split: str
+
+
+def portraits() -> dict[str, np.ndarray]:
+    """Person → photograph, uint8 RGB."""
+    import matplotlib.cbook
+    import skimage.data
+
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        hopper = cv2.cvtColor(cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return {"collins": skimage.data.astronaut(), "hopper": hopper}
+
+
+def draw_pairs(folder: Path, detector: FaceDetector) -> list[DrawnPair]:
+    """Draw every clip and its manipulated copy, and `pairs.csv` beside them for `mask_generation`.
+
+    Raises:
+        ValueError: no face is found in a portrait, which means that the detector does not work here.
+    """
+    pairs = []
+    for person, photo in portraits().items():
+        split, count = PAIRS[person]
+        found = detector.detect(photo)
+        if not found:
+            raise ValueError(f"no face found in the portrait {person!r}: is mtcnn installed as pinned?")
+        face = max(found, key=lambda detection: detection.score)
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            rng = np.random.default_rng([len(person), number])
+            real, fake = draw_clip(photo, np.asarray(face.landmarks, np.float64), rng)
+            pair = DrawnPair(
+                folder / split / f"{person}_{number:02d}.mp4", folder / split / f"{person}_{number:02d}_fake.mp4", split
+            )
+            crf = int(rng.integers(14, 24))
+            write_clip(pair.original, real, crf)
+            write_clip(pair.fake, fake, crf)
+            pairs.append(pair)
+    rows = [f"{p.fake.relative_to(folder)},{p.original.relative_to(folder)},self-blend,{p.split}" for p in pairs]
+    (folder / "pairs.csv").write_text("\n".join(["fake,original,method,split", *rows]) + "\n", "utf-8")
+    return pairs
+
+
+def draw_clip(
+    photo: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """One clip and its manipulated copy: two lists of FRAMES uint8 RGB frames (SIDE_PX, SIDE_PX, 3).
+
+    Args:
+        landmarks: (5, 2) xy of the eyes, nose and corners of the mouth in `photo`, in pixels.
+    """
+    centre, pupils = landmarks.mean(axis=0), np.linalg.norm(landmarks[1] - landmarks[0])
+    scale = rng.uniform(55, 75) / pupils  # pixels between the eyes in the clip
+    phase, mirrored = rng.uniform(0, 2 * np.pi, 4), rng.random() < 0.5
+    gain, tint = rng.uniform(0.8, 1.15), rng.uniform(0.93, 1.07, 3)
+    blend_seed = int(rng.integers(2**31))  # one seed for all frames: the same manipulation throughout
+    real, fake = [], []
+    for index in range(FRAMES):
+        wave = np.sin(2 * np.pi * index / FRAMES + phase)
+        matrix = cv2.getRotationMatrix2D(tuple(centre), 5 * wave[0], scale * (1 + 0.06 * wave[1]))
+        matrix[:, 2] += SIDE_PX / 2 - centre + 12 * wave[2:]
+        frame = cv2.warpAffine(photo, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+        points = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        if mirrored:
+            frame = np.ascontiguousarray(frame[:, ::-1])
+            points = (points * [-1, 1] + [SIDE_PX - 1, 0])[[1, 0, 2, 4, 3]]  # left and right change places
+        lit = frame * (gain * tint * (1 + 0.04 * wave[1])) + rng.normal(0, 1.5, frame.shape)
+        pair = self_blend(
+            np.clip(lit, 0, 255).astype(np.uint8), points, np.random.default_rng(blend_seed), difficulty=0.0
+        )
+        real.append(pair.real)
+        fake.append(pair.fake)
+    return real, fake
+
+
+def write_clip(path: Path, frames: list[np.ndarray], crf: int) -> None:
+    """Encode uint8 RGB frames with x264, at the constant rate factor `crf`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
+        stream.codec_context.thread_count = 1  # with more, the same frames give different bytes from run to run
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
