@@ -20,7 +20,6 @@ from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainCo
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
-RECIPES = ("records",)
 USER_ERRORS = (RecordFileError, CheckpointError, DistributedError)
 
 
