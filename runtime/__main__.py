@@ -21,6 +21,7 @@ VERBS = (
         "[VIDEO]",
     ),
     cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.export_command"),
+    cli.Verb("calibrate", "Fit probabilities on labelled scores, into the model.", "runtime.calibrate_command"),
     cli.Verb("score", "Score videos: is it fake, where, when, who.", "runtime.score_command"),
 )
 

@@ -18,7 +18,7 @@ FAKE_PIXEL = 0.5  # probability above which a pixel counts as fake
 MIN_FRAMES = 3  # frames with fake pixels below which no family is named
 ENOUGH_FRAMES = 8  # and above which confidence may be moderate
 STEADY = 0.5  # mean IoU of successive masks above which they count as steady
-SMALL = 64  # side of the masks kept for the comparison in time
+SMALL = 64  # side of the masks that are counted, and kept for the comparison in time
 # Where MTCNN's points lie in a typical frontal box, as shares of its width and height; from the mean of its
 # detections on upright faces. Used where a detector gives a box without points.
 BOX_POINTS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.59], [0.35, 0.77], [0.65, 0.77]])
@@ -26,7 +26,7 @@ BOX_POINTS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.59], [0.35, 0.77], [
 
 @dataclasses.dataclass(frozen=True)
 class FrameRegions:
-    """One face in one frame: fake and all pixels by region ((7,) each), and its small mask ((64,64) bool)."""
+    """One face in one frame: (64,64) bool `small` mask, and (7,) fake and all of its pixels by region."""
 
     fake_px: np.ndarray
     all_px: np.ndarray
@@ -95,14 +95,14 @@ def region_map(points: np.ndarray, side: int) -> np.ndarray:
 
 
 def measure(mask: np.ndarray, points: np.ndarray) -> FrameRegions:
-    """Count a (S,S) mask of probabilities by region of the face whose points are given in its pixels."""
-    regions = region_map(points, mask.shape[0])
-    fake = mask > FAKE_PIXEL
-    small = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_PIXEL
+    """Count a (S,S) mask of probabilities by region of the face whose (5,2) points are given in its pixels.
+
+    Counted on the mask reduced to SMALL pixels a side: regions are coarse anyway, and it is sixteen times faster.
+    """
+    regions = region_map(np.asarray(points, dtype=np.float64) * (SMALL / mask.shape[0]), SMALL)
+    fake = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_PIXEL
     return FrameRegions(
-        np.bincount(regions[fake], minlength=len(REGIONS)),
-        np.bincount(regions.ravel(), minlength=len(REGIONS)),
-        small,
+        np.bincount(regions[fake], minlength=len(REGIONS)), np.bincount(regions.ravel(), minlength=len(REGIONS)), fake
     )
 
 

@@ -117,7 +117,7 @@ def fit_domain(faces: Mapping[str, np.ndarray], widen: float = 2.0) -> dict[str,
     """
     domain = {}
     for measure in MEASURES:
-        low, high = (float(v) for v in np.percentile(faces[measure], (1, 99)))
+        low, high = (float(np.percentile(faces[measure], percent)) for percent in (1, 99))
         if measure == "brightness":
             domain[measure] = [max(0.0, low - 20), min(255.0, high + 20)]
         else:

@@ -88,9 +88,12 @@ def _run(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shared_folder(paths: Sequence[str]) -> str:
     """The folder that all paths lie in, with its slash: names in the table leave it out."""
-    folders = [path.split("/")[:-1] for path in paths]
-    shared = os.path.commonprefix(folders)
-    return "".join(f"{part}/" for part in shared)
+    shared = ""
+    for parts in zip(*(path.split("/")[:-1] for path in paths)):
+        if len(set(parts)) > 1:
+            break
+        shared += f"{parts[0]}/"
+    return shared
 
 
 def _index_row(number: int, result: VideoResult, shared: str) -> dict[str, Any]:

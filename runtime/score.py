@@ -16,7 +16,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from mask_generation.faces import FaceDetector, MtcnnDetector, crop_geometry
+from mask_generation.faces import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
 from mask_generation.tracks import FaceTracker, TrackedFace
 from mask_generation.video import (
     TOO_SHORT,
@@ -32,7 +32,7 @@ from mask_generation.video import (
 from runtime import calibration, characterise, overlay, quality
 from runtime.aggregate import VideoScore, video_score
 from runtime.models import LoadedModel, load_model
-from runtime.score_frames import LearnedScorer, frame_scores
+from runtime.score_frames import LearnedScorer, features, frame_scores
 from runtime.score_result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -176,7 +176,7 @@ class Scorer:
             verdict="fake" if scored.is_fake else "real",
             probability=probability,
             probability_note=self.calibration_note,
-            segments=tuple(tuple(segment) for segment in scored.segments),
+            segments=tuple((s.start_s, s.end_s, s.score) for s in scored.segments),
             character=dataclasses.asdict(self._character(run, scored, order)),
             **base,
         )
@@ -211,7 +211,7 @@ class _Pass:
         self.regions: list[characterise.FrameRegions] = []
         self.dropped = 0
         self.decode: dict[str, Any] = {}
-        self._waiting: list[tuple[Frame, TrackedFace, Any, np.ndarray]] = []
+        self._waiting: list[tuple[Frame, TrackedFace, CropGeometry, np.ndarray]] = []
         self._best: list[tuple[float, int, overlay.Evidence]] = []  # a heap of the highest scores
 
     def add(self, frame: Frame) -> None:
@@ -239,25 +239,37 @@ class _Pass:
             masks, own = scorer.model.predict(crops, config.batch_size)
         with self._watch.stage("measure"):
             scores = frame_scores(masks, own, config.scorer, scorer.learned)
-            for (frame, face, square, crop), mask, score in zip(self._waiting, masks, scores):
-                self._keep(frame, face, square, crop, mask, float(score))
+            for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
+                self._keep(*waiting, mask, float(score), row)
         self._waiting.clear()
 
     def _keep(
-        self, frame: Frame, face: TrackedFace, square: Any, crop: np.ndarray, mask: np.ndarray, score: float
+        self,
+        frame: Frame,
+        face: TrackedFace,
+        square: CropGeometry,
+        crop: np.ndarray,
+        mask: np.ndarray,
+        score: float,
+        row: np.ndarray,
     ) -> None:
         box, scale = face.box, crop.shape[0] / square.side
+        x0, y0, x1, y1 = (round(float(v), 1) for v in box)
         self.rows.append(
             FaceRow(
-                frame.index,
-                round(frame.time_s, 4),
-                face.track,
-                round(score, 6),
-                *(round(float(v), 1) for v in box),
-                round(float(face.detection.score), 4),
-                round(max(box.width, box.height), 1),
-                round(quality.sharpness(crop), 2),
-                round(quality.brightness(crop), 1),
+                frame_index=frame.index,
+                time_s=round(frame.time_s, 4),
+                track=face.track,
+                score=round(score, 6),
+                x0=x0,
+                y0=y0,
+                x1=x1,
+                y1=y1,
+                detection=round(float(face.detection.score), 4),
+                face_px=round(max(box.width, box.height), 1),
+                sharpness=round(quality.sharpness(crop), 2),
+                brightness=round(quality.brightness(crop), 1),
+                features=tuple(round(float(v), 5) for v in row),
             )
         )
         points = (np.asarray(face.detection.landmarks) - (square.x0, square.y0)) * scale
@@ -266,10 +278,10 @@ class _Pass:
         rank = len(self.rows)
         if len(self._best) < keep or score > self._best[0][0]:
             small, factor = overlay.reduce_frame(frame.rgb)
-            corners = (square.x0, square.y0, square.x0 + square.side, square.y0 + square.side)
-            scaled = tuple(factor * v for v in corners)
+            x0, y0, side = (factor * v for v in (square.x0, square.y0, square.side))
+            corners = (x0, y0, x0 + side, y0 + side)
             item = overlay.Evidence(
-                frame.index, frame.time_s, face.track, score, small, scaled, crop, mask.astype(np.float16)
+                frame.index, frame.time_s, face.track, score, small, corners, crop, mask.astype(np.float16)
             )
             (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
 

@@ -195,6 +195,7 @@ def score_folder(
             config,
             threads=max(1, cpu_cores() // count),
             finish=functools.partial(finish, str(output), overlay_video),
+            build=score_pool.build_scorer,
         )
         for job, result in score_pool.score_all(todo, setup, count, timeout_s, output / "errors.log"):
             # A worker that was lost wrote nothing: the next run tries that file again, perhaps with more time.

@@ -121,12 +121,12 @@ def fit_learned(rows: np.ndarray, labels: Sequence[int]) -> LearnedScorer:
     """
     from sklearn.linear_model import LogisticRegression
 
-    labels = np.asarray(labels)
-    counts = {"real": int((labels == 0).sum()), "fake": int((labels == 1).sum())}
+    truth = np.asarray(labels)
+    counts = {"real": int((truth == 0).sum()), "fake": int((truth == 1).sum())}
     if min(counts.values()) < 2:
         raise ValueError(f"a learned scorer needs frames of both kinds, got {counts}")
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-    fitted = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000).fit((rows - mean) / scale, labels)
+    fitted = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000).fit((rows - mean) / scale, truth)
     as_tuple = lambda values: tuple(float(v) for v in values)  # noqa: E731
     return LearnedScorer(
         as_tuple(mean), as_tuple(scale), as_tuple(fitted.coef_[0]), float(fitted.intercept_[0]), counts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 import json
 import os
 import platform
@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 import unet_industrial
+from runtime.score_frames import FEATURES
 from runtime.score_result import FAILURES, STATES, VideoResult
 
 SCHEMA = "score_report.schema.json"
@@ -29,7 +30,7 @@ VIDEO_COLUMNS = (
 )
 FRAME_COLUMNS = (
     *("path", "frame_index", "time_s", "track", "score", "x0", "y0", "x1", "y1", "detection", "face_px", "sharpness"),
-    "brightness",
+    *("brightness", *(f"mask_{name}" for name in FEATURES)),
 )
 _LIBRARIES = ("tensorflow", "numpy", "av", "opencv-python-headless", "mtcnn", "pandas", "scikit-learn")
 
@@ -75,7 +76,7 @@ def video_row(result: VideoResult) -> dict[str, Any]:
 def tables(results: Sequence[VideoResult]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(videos, faces in frames), in the order of the results."""
     videos = pd.DataFrame([video_row(result) for result in results], columns=list(VIDEO_COLUMNS))
-    rows = [{"path": cell(r.path), **vars(row)} for r in results for row in r.rows]
+    rows = [[cell(r.path), *list(vars(row).values())[:-1], *row.features] for r in results for row in r.rows]
     frames = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
     numbers = {"score": "float64", "probability": "float64", "duration_s": "float64", "fps": "float64"}
     return videos.astype({**numbers, "width": "Int64", "height": "Int64"}), frames
@@ -135,8 +136,8 @@ def write_outputs(output: Path, results: Sequence[VideoResult], about: Mapping[s
     jsonschema.validate(document, schema())
     videos, frames = tables(results)
     for name, table in (("videos", videos), ("frames", frames)):
-        _atomic(output / f"{name}.csv", lambda path, t=table: t.to_csv(path, index=False, quoting=csv.QUOTE_MINIMAL))
-        _atomic(output / f"{name}.parquet", lambda path, t=table: t.to_parquet(path, index=False))
+        _atomic(output / f"{name}.csv", functools.partial(table.to_csv, index=False))
+        _atomic(output / f"{name}.parquet", functools.partial(table.to_parquet, index=False))
     text = json.dumps(document, indent=1, allow_nan=False)
     _atomic(output / "report.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     return document

@@ -40,20 +40,22 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker needs to build its scorer; `finish` turns a result with pictures into one on disk."""
+    """What a worker needs. `build(setup)` makes its scorer (`build_scorer`, unless tested), and
+    `finish(scorer, job, result)` turns a result with pictures into one on disk."""
 
     model: str
     trust: bool
     config: ScoreConfig
     threads: int
     finish: Callable[[Any, Job, VideoResult], VideoResult]
+    build: Callable[[WorkerSetup], Any]
 
 
 def _worker(connection: Connection, setup: WorkerSetup) -> None:
     """Body of a worker process: say "ready", then answer jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        scorer = make_scorer(setup)
+        scorer = setup.build(setup)
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
         connection.send(("failed", str(error) or type(error).__name__))
         return
@@ -71,7 +73,7 @@ def _worker(connection: Connection, setup: WorkerSetup) -> None:
             connection.send(("done", dataclasses.replace(answer, evidence=())))
 
 
-def make_scorer(setup: WorkerSetup) -> Any:
+def build_scorer(setup: WorkerSetup) -> Any:
     """Load model and detector in this process, with its share of the cores."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":  # ours: its errors about plugins registered twice mean nothing
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -69,7 +69,8 @@ class ScoreConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FaceRow:
-    """One face in one frame; `score` in [0, 1], the box in pixels of the frame as shown."""
+    """One face in one frame; `score` in [0, 1], the box in pixels of the frame as shown, `features` of its mask as
+    named in `score_frames.FEATURES`."""
 
     frame_index: int
     time_s: float
@@ -83,6 +84,7 @@ class FaceRow:
     face_px: float
     sharpness: float
     brightness: float
+    features: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +150,7 @@ class VideoResult:
         """
         known = {field.name for field in dataclasses.fields(cls)} - {"evidence"}
         plain = {name: value for name, value in values.items() if name in known}
-        plain["rows"] = tuple(FaceRow(*row) for row in plain["rows"])
+        plain["rows"] = tuple(FaceRow(*(tuple(v) if isinstance(v, list) else v for v in row)) for row in plain["rows"])
         plain["segments"] = tuple((float(a), float(b), float(c)) for a, b, c in plain["segments"])
         for name in ("faces", "sample_times_s", "thumbnails"):
             plain[name] = tuple(plain[name])

@@ -1,0 +1,126 @@
+"""Clips with exactly known masks, for measuring mask recipes: real clips, manipulated by us, encoded apart with x264."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from mask_generation.faces import Box, FaceDetector, crop_geometry
+from mask_generation.synthesis import degrade, manipulations
+from mask_generation.video import read_frames
+
+FRAMES = 16  # consecutive ones of each clip: enough for x264 to predict most of them
+WORK_MARGIN = 2.0  # of the box: the square that is manipulated and put back
+LONG_SIDE_PX = 960  # larger clips are shrunk
+UNTOUCHED, RECODED = "untouched", "recoded"  # the two kinds of pairs without any manipulation
+CRFS = (0, 23, 40)
+
+
+@dataclasses.dataclass
+class RealClip:
+    """Consecutive frames of a real clip with one face.
+
+    Attributes:
+        frames: (H, W, 3) uint8 each, even height and width. boxes: one a frame. points: (5, 2) one a frame.
+    """
+
+    name: str
+    frames: list[np.ndarray]
+    boxes: list[Box]
+    points: list[np.ndarray]
+
+
+@dataclasses.dataclass
+class Case:
+    """Both clips of a pair before encoding, and the truth: float32 masks, or None where nothing is manipulated."""
+
+    clip: RealClip
+    kind: str
+    original: list[np.ndarray]
+    fake: list[np.ndarray]
+    masks: list[Optional[np.ndarray]]
+
+
+def load_clip(path: str, detector: FaceDetector, start: int = 20) -> Optional[RealClip]:
+    """Frames from `start` on; None where a frame has no face."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    frames, boxes, points = [], [], []
+    for frame in read_frames(path, range(start, start + FRAMES)):
+        scale = min(1.0, LONG_SIDE_PX / max(frame.rgb.shape[:2]))
+        rgb = frame.rgb
+        if scale < 1:
+            rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rgb = np.ascontiguousarray(rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2])
+        faces = detector.detect(rgb)
+        if not faces:
+            return None
+        face = max(faces, key=lambda found: found.box.area)
+        frames.append(rgb)
+        boxes.append(face.box)
+        points.append(face.landmarks)
+    if len(frames) < FRAMES:
+        return None
+    return RealClip(name, frames, _smooth_boxes(boxes), list(_smooth(np.stack(points))))
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Running means over five frames along the first axis."""
+    padded = np.pad(values, [(2, 2)] + [(0, 0)] * (values.ndim - 1), mode="edge")
+    return np.mean([padded[i : i + len(values)] for i in range(5)], axis=0)
+
+
+def _smooth_boxes(boxes: Sequence[Box]) -> list[Box]:
+    return [Box(*row.tolist()) for row in _smooth(np.array(boxes))]
+
+
+def manipulations_of(clip: RealClip, other: RealClip, seed: int) -> dict[str, Callable[..., manipulations.Manipulated]]:
+    """Name → (crop, points, generator) → manipulated; `other` lends its face to the swap."""
+    middle = other.frames[0]
+
+    def swap(crop: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> manipulations.Manipulated:
+        return manipulations.face_swap(crop, points, middle, other.points[0], rng, 1.0)
+
+    return {
+        "self_blend": lambda crop, points, rng: manipulations.self_blend(crop, points, rng, 1.0),
+        "swap": swap,
+        "mouth": lambda crop, points, rng: manipulations.mouth_rerender(crop, points, rng, 1.0),
+        "expression": lambda crop, points, rng: manipulations.expression_warp(crop, points, rng, 1.0),
+    }
+
+
+def cases(clip: RealClip, other: RealClip, seed: int) -> Iterator[Case]:
+    """The clip under each manipulation, and unmanipulated in two ways.
+
+    The same random numbers are drawn for each frame, so that a clip's outline, colours and strength hold still on the
+    face while it moves.
+    """
+    side = max(max(box.width, box.height) for box in clip.boxes)
+    for kind, manipulate in manipulations_of(clip, other, seed).items():
+        original, fake, masks = [], [], []
+        number = zlib.crc32(f"{seed}/{clip.name}/{kind}".encode())
+        for frame, box, points in zip(clip.frames, clip.boxes, clip.points):
+            x, y = box.centre
+            square = crop_geometry(Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2), WORK_MARGIN)
+            crop = square.crop(frame, square.side)
+            made = manipulate(crop, points - (square.x0, square.y0), np.random.default_rng(number))
+            original.append(square.paste(made.real, frame))
+            fake.append(square.paste(made.fake, frame))
+            masks.append(square.paste(made.mask, np.zeros(frame.shape[:2], np.float32)))
+        yield Case(clip, kind, original, fake, masks)
+        if kind == "swap":  # a clip that is manipulated in its second half only: its first half is untouched
+            half = len(fake) // 2
+            mixed = [*original[:half], *fake[half:]]
+            yield Case(clip, UNTOUCHED, original, mixed, [None] * half + [np.zeros(0)] * (len(fake) - half))
+    again = degrade.h264(clip.frames, 18)  # one more generation of compression on the one side
+    yield Case(clip, RECODED, clip.frames, again, [None] * len(again))
+
+
+def encode(case: Case, crf: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Original and fake, each through x264 by itself. CRF 0 keeps every bit of yuv420p."""
+    return degrade.h264(case.original, crf), degrade.h264(case.fake, crf)
