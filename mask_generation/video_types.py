@@ -1,0 +1,120 @@
+"""What reading a video deals in: frames, limits, what a file declares, what went wrong and how it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Optional, Union
+
+import numpy as np
+
+PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+
+UNREADABLE, UNSUPPORTED, TOO_SHORT, TIMEOUT = "unreadable", "unsupported", "too_short", "timeout"
+
+
+class VideoError(Exception):
+    """A file that gives no usable frames.
+
+    Attributes:
+        state: `unreadable` (missing, damaged, no permission), `unsupported` (no video stream, over a limit),
+            `too_short` or `timeout`.
+        reason: what is wrong and what to do, without the file's name.
+    """
+
+    def __init__(self, path: PathLike, state: str, reason: str) -> None:
+        super().__init__(f"{printable(path)}: {reason}")
+        self.path, self.state, self.reason = path, state, reason
+
+    def __reduce__(self) -> tuple[Any, ...]:  # exceptions with own arguments do not cross processes otherwise
+        return VideoError, (self.path, self.state, self.reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a file may demand. None: no limit.
+
+    Attributes:
+        max_width, max_height: of a frame, in pixels; 8192 lets 8K UHD (7680 x 4320) pass either way up.
+        max_duration_s: as the container declares it.
+        max_bytes: size of the file.
+        timeout_s: seconds spent inside decoding, not counting what the reader's user does between frames.
+        max_bad_run: decoding failures in a row after which the rest of the file is given up (PySceneDetect
+            allows 8 with PyAV).
+    """
+
+    max_width: Optional[int] = 8192
+    max_height: Optional[int] = 8192
+    max_duration_s: Optional[float] = 4 * 3600.0
+    max_bytes: Optional[int] = 64 << 30
+    timeout_s: Optional[float] = 3600.0
+    max_bad_run: int = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture as a viewer shows it.
+
+    Attributes:
+        index: place among the decoded frames, from 0.
+        time_s: presentation time since the first frame; index / rate where the file holds no times.
+        rgb: (H,W,3) uint8, the display matrix (rotation, mirroring) applied.
+    """
+
+    index: int
+    time_s: float
+    rgb: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+    """What the container says, before any frame is decoded; width and height are those of the coded picture.
+
+    Attributes:
+        fps: average rate; None where the file does not say, or says 0.
+        frames: declared number of frames; None where the file does not say.
+        duration_s: None where the file does not say.
+    """
+
+    width: int
+    height: int
+    fps: Optional[float]
+    frames: Optional[int]
+    duration_s: Optional[float]
+    codec: str
+    pixel_format: str
+    has_audio: bool
+    size_bytes: int
+
+
+@dataclasses.dataclass
+class DecodeStats:
+    """What happened while reading, complete once the frames are used up.
+
+    Attributes:
+        decoded: good frames, converted or not; failed: packets that did not decode; corrupt: frames that FFmpeg marked
+            as damaged (they keep their index and are not handed out); seconds: spent inside decoding.
+        problem: why reading ended before the declared end; None if it did not.
+    """
+
+    decoded: int = 0
+    failed: int = 0
+    corrupt: int = 0
+    seconds: float = 0.0
+    problem: Optional[str] = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether frames are missing from what was read."""
+        return self.problem is not None or self.failed > 0 or self.corrupt > 0
+
+
+def printable(path: PathLike) -> str:
+    """The path for messages: no control characters, no undecodable bytes."""
+    text = os.fsdecode(path)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text if not _lone(c))
+    return shown if all(not _lone(c) for c in text) else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _lone(character: str) -> bool:
+    return 0xD800 <= ord(character) <= 0xDFFF
