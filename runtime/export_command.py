@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +29,7 @@ def define_flags() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
-    import dataclasses
-
-    from runtime import export
+    from runtime import export, models
     from unet_industrial.config import ConfigError
 
     values = flags.FLAGS
@@ -48,6 +48,10 @@ def main(arguments: Sequence[str]) -> int:
         metadata = export.export(network, model, Path(values.export_dir), about, values.overwrite)
     except export.ExportError as error:
         raise cli.Failure(str(error)) from error
+    try:
+        models.pin(values.export_dir)
+    except OSError as error:  # a home that cannot be written to: `score` then wants --trust_model
+        print(f"{models.pin_file()}: {error.strerror}; the model is not remembered as trusted", file=sys.stderr)
     print(
         f"{folder} → {values.export_dir}: crops of {metadata['input_size']} px, "
         f"differs from the live model by at most {metadata['export_error']:.1e}"

@@ -1,14 +1,16 @@
 """Exported models: is it trusted, does it have the right signature, what came with it, and prediction in batches.
 
 A SavedModel is a program: loading one from a stranger is running the stranger's code (TensorFlow's SECURITY.md). So a
-model is loaded only if its hash is among those shipped with the product (`SHIPPED`), or among those this user's own
-`export` pinned on this machine (`pin`), or if the caller says `trust=True` (`--trust_model`).
+model is loaded only if it came with this installation (`default_model`), or its hash is among those that this user's
+own `export` pinned on this machine (`pin`), or the caller says `trust=True` (`--trust_model`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +20,8 @@ from typing import Any, Union
 import numpy as np
 
 METADATA_PATH = Path("assets.extra") / "model.json"
-SHIPPED: dict[str, str] = {}  # SHA-256 of `program_sha256` → name of a model distributed with the product
 PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
+PACKAGED = "runtime.packaged"  # module of a model that comes along; its `model_folder()` gives the SavedModel's folder
 DEFAULT_FACE_MARGIN = 1.3
 DEFAULT_BATCH = 16
 _CHUNK = 1 << 20
@@ -162,13 +164,27 @@ def write_metadata(folder: Union[str, Path], content: dict[str, Any]) -> None:
 def check_trust(folder: Path, sha256: str, trust: bool) -> None:
     """
     Raises:
-        ModelError: the hash is neither shipped nor pinned, and the caller does not vouch for the model.
+        ModelError: the hash is not pinned, and the caller does not vouch for the model.
     """
-    if not (trust or sha256 in SHIPPED or sha256 in pinned()):
+    if not (trust or sha256 in pinned()):
         raise ModelError(
             f"{folder}: unknown model (SHA-256 {sha256[:16]}…). A SavedModel is a program that runs with your rights; "
             "if you made it, or trust who did, give --trust_model"
         )
+
+
+def default_model() -> Path:
+    """Folder of the model that comes with this installation, used where no other is named.
+
+    Raises:
+        ModelError: this installation has none; the message says what to do.
+    """
+    if importlib.util.find_spec(PACKAGED) is None:
+        raise ModelError(
+            "no model named, and none comes with this installation: give --model=FOLDER, as `python -m runtime export` "
+            "writes it"
+        )
+    return Path(importlib.import_module(PACKAGED).model_folder())
 
 
 def load_model(path: Union[str, Path], trust: bool = False) -> LoadedModel:

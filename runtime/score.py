@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import heapq
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Optional, Union
 
 import numpy as np
 
-from mask_generation.faces import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
-from mask_generation.tracks import FaceTracker, TrackedFace
+from mask_generation.faces import FaceDetector, MtcnnDetector
+from mask_generation.tracks import FaceTracker
 from mask_generation.video import (
     TOO_SHORT,
-    Frame,
     VideoError,
     VideoInfo,
     VideoReader,
@@ -29,31 +25,17 @@ from mask_generation.video import (
     printable,
     sample_indices,
 )
-from runtime import calibration, characterise, overlay, quality
+from runtime import calibration, characterise, quality
 from runtime.aggregate import VideoScore, video_score
-from runtime.models import LoadedModel, load_model
-from runtime.score_frames import LearnedScorer, features, frame_scores
-from runtime.score_result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
+from runtime.models import LoadedModel, default_model, load_model
+from runtime.score_frames import LearnedScorer
+from runtime.score_pass import Pass, Stopwatch
+from runtime.score_result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, ScoreConfig, VideoResult
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 LEARNED_KEY = "learned_scorer"  # in model.json
 _CHUNK = 1 << 20
-
-
-class Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Scorer:
@@ -102,7 +84,7 @@ class Scorer:
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
 
-    def _look(self, path: PathLike, watch: Stopwatch) -> _Pass:
+    def _look(self, path: PathLike, watch: Stopwatch) -> Pass:
         """Decode the sampled frames and predict on every face in them."""
         with VideoReader(path, self.config.limits) as reader:
             info = reader.info
@@ -124,12 +106,12 @@ class Scorer:
             return indices_at_rate(known, info.fps, self.config.fps) if known else None
         return sample_indices(count, self.config.frames) if self.config.frames and count else None
 
-    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: Stopwatch) -> _Pass:
+    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: Stopwatch) -> Pass:
         spacing = 0.0
         if indices and len(indices) > 1 and info.fps:
             spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
         gap = max(TRACK_GAP_S, 3 * spacing)
-        run = _Pass(self, info, FaceTracker(self.detector, self.config.detect_every_s, gap), watch)
+        run = Pass(self, info, FaceTracker(self.detector, self.config.detect_every_s, gap), watch)
         with VideoReader(path, self.config.limits) as reader:
             for frame in reader.frames(indices):
                 run.add(frame)
@@ -139,7 +121,7 @@ class Scorer:
         run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
         return run
 
-    def _judge(self, run: _Pass, watch: Stopwatch) -> VideoResult:
+    def _judge(self, run: Pass, watch: Stopwatch) -> VideoResult:
         """From frame scores to an answer, or to the reason why there is none."""
         thresholds = self.config.thresholds
         base: dict[str, Any] = {
@@ -181,7 +163,7 @@ class Scorer:
             **base,
         )
 
-    def _aggregate(self, run: _Pass) -> tuple[VideoScore, list[int]]:
+    def _aggregate(self, run: Pass) -> tuple[VideoScore, list[int]]:
         """(video score, track numbers in the order of its tracks)."""
         order = sorted({row.track for row in run.rows})
         place = {index: at for at, index in enumerate(run.indices)}
@@ -191,7 +173,7 @@ class Scorer:
         times = np.maximum.accumulate(np.array(run.times))  # damaged files may hold time stamps that jump back
         return video_score(list(tracks), times, self.config.aggregate), order
 
-    def _character(self, run: _Pass, scored: VideoScore, order: list[int]) -> characterise.Character:
+    def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> characterise.Character:
         threshold = self.config.aggregate.threshold
         tracks: dict[int, list[characterise.FrameRegions]] = {track: [] for track in order}
         for row, regions in zip(run.rows, run.regions):
@@ -200,106 +182,7 @@ class Scorer:
         return characterise.characterise(list(tracks.values()), scored.is_fake)
 
 
-class _Pass:
-    """What is collected while the frames of one video go by."""
-
-    def __init__(self, scorer: Scorer, info: VideoInfo, tracker: FaceTracker, watch: Stopwatch) -> None:
-        self._scorer, self.info, self._tracker, self._watch = scorer, info, tracker, watch
-        self.indices: list[int] = []
-        self.times: list[float] = []
-        self.rows: list[FaceRow] = []
-        self.regions: list[characterise.FrameRegions] = []
-        self.dropped = 0
-        self.decode: dict[str, Any] = {}
-        self._waiting: list[tuple[Frame, TrackedFace, CropGeometry, np.ndarray]] = []
-        self._best: list[tuple[float, int, overlay.Evidence]] = []  # a heap of the highest scores
-
-    def add(self, frame: Frame) -> None:
-        self.indices.append(frame.index)
-        self.times.append(frame.time_s)
-        with self._watch.stage("detect"):
-            faces = self._tracker.update(frame)
-        limit = self._scorer.config.max_faces
-        self.dropped += max(0, len(faces) - limit)
-        for face in faces[:limit]:
-            square = crop_geometry(face.box, self._scorer.model.face_margin)
-            with self._watch.stage("crop"):
-                crop = square.crop(frame.rgb, self._scorer.model.input_size)
-            self._waiting.append((frame, face, square, crop))
-        if len(self._waiting) >= self._scorer.config.batch_size:
-            self.flush()
-
-    def flush(self) -> None:
-        """Predict on the crops that wait, score them, and keep the most suspicious as pictures."""
-        if not self._waiting:
-            return
-        scorer, config = self._scorer, self._scorer.config
-        with self._watch.stage("network"):
-            crops = np.stack([crop for *_, crop in self._waiting])
-            masks, own = scorer.model.predict(crops, config.batch_size)
-        with self._watch.stage("measure"):
-            scores = frame_scores(masks, own, config.scorer, scorer.learned)
-            for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
-                self._keep(*waiting, mask, float(score), row)
-        self._waiting.clear()
-
-    def _keep(
-        self,
-        frame: Frame,
-        face: TrackedFace,
-        square: CropGeometry,
-        crop: np.ndarray,
-        mask: np.ndarray,
-        score: float,
-        row: np.ndarray,
-    ) -> None:
-        box, scale = face.box, crop.shape[0] / square.side
-        x0, y0, x1, y1 = (round(float(v), 1) for v in box)
-        self.rows.append(
-            FaceRow(
-                frame_index=frame.index,
-                time_s=round(frame.time_s, 4),
-                track=face.track,
-                score=round(score, 6),
-                x0=x0,
-                y0=y0,
-                x1=x1,
-                y1=y1,
-                detection=round(float(face.detection.score), 4),
-                face_px=round(max(box.width, box.height), 1),
-                sharpness=round(quality.sharpness(crop), 2),
-                brightness=round(quality.brightness(crop), 1),
-                features=tuple(round(float(v), 5) for v in row),
-            )
-        )
-        points = (np.asarray(face.detection.landmarks) - (square.x0, square.y0)) * scale
-        self.regions.append(characterise.measure(mask, points))
-        keep = 3 * self._scorer.config.evidence  # more than are shown, so that they can be chosen apart in time
-        rank = len(self.rows)
-        if len(self._best) < keep or score > self._best[0][0]:
-            small, factor = overlay.reduce_frame(frame.rgb)
-            x0, y0, side = (factor * v for v in (square.x0, square.y0, square.side))
-            corners = (x0, y0, x0 + side, y0 + side)
-            item = overlay.Evidence(
-                frame.index, frame.time_s, face.track, score, small, corners, crop, mask.astype(np.float16)
-            )
-            (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
-
-    def evidence(self) -> tuple[overlay.Evidence, ...]:
-        """The most suspicious faces, in order of time: neighbours in time of one face only if there is nothing else."""
-        wanted = self._scorer.config.evidence
-        ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
-        spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
-        chosen: list[overlay.Evidence] = []
-        for item in ranked:
-            near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
-            if not near:
-                chosen.append(item)
-        chosen += [item for item in ranked if item not in chosen]
-        return tuple(sorted(chosen[:wanted], key=lambda item: (item.time_s, item.track)))
-
-
-def _face_summary(run: _Pass, track: int, result: Any) -> dict[str, Any]:
+def _face_summary(run: Pass, track: int, result: Any) -> dict[str, Any]:
     rows = [row for row in run.rows if row.track == track]
     return {
         "track": track,
@@ -342,7 +225,7 @@ def file_sha256(path: PathLike) -> Optional[str]:
 
 def score_video(
     path: PathLike,
-    model: Union[str, os.PathLike[str], LoadedModel],
+    model: Union[str, os.PathLike[str], LoadedModel, None] = None,
     config: Optional[ScoreConfig] = None,
     trust: bool = False,
     detector: Optional[FaceDetector] = None,
@@ -350,10 +233,13 @@ def score_video(
     """Score one video file.
 
     Args:
-        model: folder of an exported model, or one already loaded with `runtime.models.load_model`.
+        model: folder of an exported model, or one already loaded with `runtime.models.load_model`; None: the one that
+            comes with this installation.
         trust: load a model whose hash is unknown; a SavedModel is a program.
     Raises:
         ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
     """
+    if model is None:
+        model = load_model(default_model(), trust=True)
     loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
     return Scorer(loaded, config, detector).score(path)

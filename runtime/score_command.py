@@ -30,9 +30,9 @@ USER_ERRORS = (ModelError, InputError, PoolError, PermissionError)
 
 def define_flags() -> None:
     flags.DEFINE_multi_string("input", None, "A video or a folder of videos; may be given several times.")
-    flags.DEFINE_string("model", None, "Folder of an exported model.")
+    flags.DEFINE_string("model", None, "Folder of an exported model. [default: the one that comes along, if any]")
     flags.DEFINE_string("output", None, "Folder for the results. A run that was cut off goes on where it stopped.")
-    for name in ("input", "model", "output"):
+    for name in ("input", "output"):
         flags.mark_flag_as_required(name)
     flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
     flags.DEFINE_integer("num_workers", None, "Processes. [default: one a core]", lower_bound=1)
@@ -100,27 +100,30 @@ def main(arguments: Sequence[str]) -> int:
     from runtime import score_outputs, score_pool
     from runtime.score_folder import find_videos, score_folder
 
+    from runtime.models import default_model
+
     start = time.monotonic()
     output = Path(values.output)
+    folder, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
     check_output(output)
     found = find_videos(values.input, output)
-    model = describe_model(Path(values.model), values.trust_model)
+    model = describe_model(folder, trust)
     output.mkdir(parents=True, exist_ok=True)
     with _Progress(len(found.files)) as progress:
         run = score_folder(
             found.files,
             output,
-            values.model,
+            str(folder),
             config.fingerprint(model),
             config,
-            values.trust_model,
+            trust,
             values.num_workers,
             values.timeout_s,
             values.overlay_video,
             progress,
         )
     about = {
-        "model": {**model, "path": values.model, "calibrated": any(r.probability is not None for r in run.results)},
+        "model": {**model, "path": str(folder), "calibrated": any(r.probability is not None for r in run.results)},
         "config": config.to_dict(),
         "inputs": list(values.input),
         "skipped": [printable(path) for path in found.skipped],
