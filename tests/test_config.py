@@ -50,12 +50,6 @@ def test_impossible_value_is_refused_naming_it_and_what_is_allowed(kind, setting
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("activation", ["crelu", "prelu_not_shared"])
-def test_activations_without_a_channels_first_form_are_refused(activation):
-    with pytest.raises(ConfigError, match="channels_last"):
-        ModelConfig(activation=activation, data_format="channels_first")
-
-
 def test_unknown_key_is_refused_and_frozen_is_frozen():
     with pytest.raises(ConfigError, match="no momentumm; it has"):
         TrainConfig.from_dict({"momentumm": 0.9})

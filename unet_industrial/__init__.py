@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -12,12 +13,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_unet"]
+_MODULES = ("config", "legacy", "losses", "metrics", "optimizers", "records", "schedules", "unet")
 
 
 def __getattr__(name: str) -> Any:
-    """Import TensorFlow only when the network is asked for, so that `--help` stays instant."""
+    """Import TensorFlow only when something that needs it is asked for, so that `--help` stays instant."""
     if name == "build_unet":
         from unet_industrial.unet import build_unet
 
         return build_unet
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

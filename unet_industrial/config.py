@@ -124,8 +124,6 @@ class ModelConfig(Config):
             raise ConfigError(f"input_size={self.input_size}: must be a positive multiple of {STRIDE}")
         if self.features != "rgb" and self.in_channels != 3:
             raise ConfigError(f"features={self.features!r} needs in_channels=3")
-        if self.data_format == "channels_first" and self.activation in ("prelu_not_shared", "crelu"):
-            raise ConfigError(f"activation={self.activation!r} is defined for channels_last only")
 
     @property
     def network_channels(self) -> int:
