@@ -10,8 +10,8 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
-from typing import Optional
+from collections.abc import Iterator, Mapping
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -147,12 +147,26 @@ def new_outcome(group: ClipGroup, fake: Optional[FakeClip] = None) -> ClipOutcom
     )
 
 
-def process_group(group: ClipGroup, config: GroupConfig, detector: FaceDetector) -> GroupResult:
-    """All stations for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised."""
+def process_group(
+    group: ClipGroup,
+    config: GroupConfig,
+    detector: FaceDetector,
+    given_up: Optional[Mapping[str, tuple[str, str]]] = None,
+    note: Callable[[str], None] = lambda name: None,
+) -> GroupResult:
+    """All stations for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised.
+
+    Args:
+        given_up: {clip's name: (state, reason)} of clips not to be opened.
+        note: told the name of the clip that is about to be decoded.
+    """
     stations = _Stations()
     original = new_outcome(group)
     fakes = [_Fake(clip, new_outcome(group, clip)) for clip in group.fakes]
     outcomes = [original, *(fake.outcome for fake in fakes)]
+    for outcome in outcomes:
+        if given_up and outcome.name in given_up:
+            outcome.state, outcome.reason = given_up[outcome.name]
     try:
         samples = _samples_of_group(group, config, detector, original, fakes, stations)
     except VideoError as error:  # only the original's: those of fakes end at the fake

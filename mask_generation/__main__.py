@@ -1,0 +1,22 @@
+"""`python -m mask_generation COMMAND`: everything between videos on disk and the records that training reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mask_generation import cli
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's errors about plugins registered twice mean nothing
+VERBS = (
+    cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.generate_command"),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    return cli.run("python -m mask_generation", "From videos to training records.", VERBS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

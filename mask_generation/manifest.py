@@ -1,0 +1,104 @@
+"""The tables beside the records: `examples.csv`, one row an example, and `clips.csv`, one row a clip with its outcome.
+
+Both are put together from the JSON beside each shard. Where that is lost, the rows of the examples come from the records
+themselves; of the clips, only those that have examples are then known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mask_generation import writer
+from mask_generation.clip_group import ClipOutcome
+from mask_generation.datasets import Problem
+from mask_generation.writer import COLUMNS, Contents
+
+EXAMPLES, CLIPS = "examples.csv", "clips.csv"
+CLIP_COLUMNS = tuple(field.name for field in dataclasses.fields(ClipOutcome))
+_FLOATS = "%.7g"
+
+
+def write_manifest(folder: Path, shards: Sequence[Path], problems: Iterable[Problem] = ()) -> pd.DataFrame:
+    """Write both tables; returns the clips'.
+
+    Args:
+        shards: paths without suffix, in order.
+        problems: clips that were found but not tried.
+    """
+    clips: list[dict[str, Any]] = [dataclasses.asdict(outcome_of(problem)) for problem in problems]
+    temporary = folder / f".{EXAMPLES}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            pd.DataFrame(columns=["shard", *COLUMNS]).to_csv(stream, index=False)
+            for shard in shards:  # one at a time: millions of rows need not fit into memory
+                contents = writer.read_contents(shard) or rebuild(shard)
+                clips += contents.clips
+                table = pd.DataFrame(contents.examples, columns=list(COLUMNS))
+                table.insert(0, "shard", writer.record_path(shard).name)
+                table.to_csv(stream, index=False, header=False, float_format=_FLOATS)
+        os.replace(temporary, folder / EXAMPLES)
+    finally:
+        temporary.unlink(missing_ok=True)
+    table = pd.DataFrame(clips, columns=list(CLIP_COLUMNS)).sort_values("name", kind="stable", ignore_index=True)
+    temporary = folder / f".{CLIPS}.{os.getpid()}.tmp"
+    table.to_csv(temporary, index=False, float_format=_FLOATS, errors="backslashreplace")
+    os.replace(temporary, folder / CLIPS)
+    return table
+
+
+def rebuild(shard: Path) -> Contents:
+    """What a shard holds, from its records alone. Clips without an example, and why they have none, are not in them.
+
+    Raises:
+        RecordFileError: it is missing or damaged.
+    """
+    from unet_industrial.record_files import RecordReader, index_files
+
+    index = index_files([str(writer.record_path(shard))])
+    reader = RecordReader(index)
+    rows = [row for record in range(len(index)) for row in writer.example_rows(reader.read(record), record)]
+    reader.close()
+    path = writer.record_path(shard)
+    clips: dict[str, ClipOutcome] = {}
+    column = {name: place for place, name in enumerate(COLUMNS)}
+    for row in rows:
+        name = row[column["clip"]]
+        if name not in clips:
+            clips[name] = ClipOutcome(
+                name=name,
+                path="",
+                dataset=row[column["dataset"]],
+                method=row[column["method"]],
+                compression=name.split("/")[2] if name.count("/") >= 3 else "",
+                split=row[column["split"]],
+                identity=row[column["identity"]],
+                group=row[column["key"]].rsplit("/", 2)[0],
+                label=row[column["label"]],
+            )
+        clips[name].examples += 1
+    return Contents(
+        len(index), path.stat().st_size, writer._sha256(path), [dataclasses.asdict(c) for c in clips.values()], rows, {}
+    )
+
+
+def outcome_of(problem: Problem) -> ClipOutcome:
+    """The row of a clip that an adapter found and could not use."""
+    return ClipOutcome(
+        name=problem.name,
+        path=problem.path,
+        dataset=problem.name.split("/")[0],
+        method=problem.method,
+        compression=problem.compression,
+        split="",
+        identity="",
+        group="",
+        label=1,
+        state=problem.state,
+        reason=problem.reason,
+    )

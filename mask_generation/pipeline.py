@@ -1,0 +1,389 @@
+"""Clip groups → shards, over processes or a Ray cluster, so that a run killed at any point goes on where it stopped.
+
+Which group belongs to which shard is settled before the first is done and depends on the inventory alone, so the order in
+which workers finish leaves no trace. A finished group is a part in `.work`; once all parts of a shard are there, they
+are joined and dropped. What is on the disk is the only state: a new run looks at it and does the rest.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from mask_generation import manifest, workers, writer
+from mask_generation.clip_group import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome, process_group
+from mask_generation.datasets import SPLITS, ClipGroup, Inventory
+from mask_generation.video import TIMEOUT
+from mask_generation.workers import Answer, Work
+
+PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
+ATTEMPTS = 3  # deaths at one clip before it is given up
+SAME_BUG_LIMIT = 5  # groups in a row that end with an unexpected error, before that is taken for a bug of ours
+
+
+class PipelineError(Exception):
+    """The run cannot start or go on; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig:
+    """How a run is done. Only `group` and `shard_groups` decide what the shards hold.
+
+    Attributes:
+        shard_groups: clip groups a shard.
+        clip_limit_s: seconds a worker may spend on one clip before it is killed, over decoding's own limit.
+        device: where MTCNN runs, in TensorFlow's words.
+        ray_address: of a cluster ("auto", "host:port", "local"); empty: processes on this machine.
+    """
+
+    group: GroupConfig
+    output_dir: Path
+    processes: int = 1
+    shard_groups: int = 16
+    clip_limit_s: float = 900.0
+    device: str = "CPU:0"
+    ray_address: str = ""
+
+    def content(self, inventory: Inventory) -> dict[str, Any]:
+        """All that the records depend on; a folder holds the records of one such content only."""
+        clips = [[g.name, g.split, g.identity, *map(_state, _paths(g))] for g in inventory.groups]
+        digest = hashlib.sha256(json.dumps(sorted(clips)).encode())
+        return {
+            "format": writer.FORMAT,
+            "settings": dataclasses.asdict(self.group),
+            "shard_groups": self.shard_groups,
+            "clips": inventory.clips(),
+            "inventory_sha256": digest.hexdigest(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One group and where its part goes. `given_up`: (clip's name, state, reason) of clips to be left out."""
+
+    group: ClipGroup
+    shard: str
+    part: Path
+    given_up: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclasses.dataclass
+class Totals:
+    """Found = written + skipped + failed, in clips; `reasons` counts the states."""
+
+    found: int
+    written: int
+    skipped: int
+    failed: int
+    examples: int
+    records: int
+    reasons: dict[str, int]
+    seconds: dict[str, float]
+    wall_s: float
+    resumed_groups: int
+
+
+def _paths(group: ClipGroup) -> list[str]:
+    masks = [fake.official_mask for fake in group.fakes if fake.official_mask]
+    return [*([group.original] if group.original else []), *(fake.path for fake in group.fakes), *masks]
+
+
+def _state(path: str) -> str:
+    try:
+        status = os.stat(path)
+        return f"{os.path.basename(path)}:{status.st_size}:{status.st_mtime_ns}"
+    except (OSError, ValueError):
+        return f"{os.path.basename(path)}:missing"
+
+
+def plan_jobs(groups: Sequence[ClipGroup], output_dir: Path, shard_groups: int) -> list[Job]:
+    """Every group with its shard; shards mix clips, as training reads several of them at a time."""
+    jobs = []
+    for split in SPLITS:
+        mine = sorted((g for g in groups if g.split == split), key=lambda g: hashlib.sha256(_bytes(g.name)).digest())
+        count = -(-len(mine) // shard_groups)
+        for number, group in enumerate(mine):
+            shard = f"{split}-{number // shard_groups:05d}-of-{count:05d}"
+            jobs.append(Job(group, shard, output_dir / WORK / shard / f"{number % shard_groups:05d}"))
+    return jobs
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def build_detector(device: str) -> Any:
+    """What a worker needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if device.startswith("CPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import logging
+
+    import cv2
+    import tensorflow as tf
+
+    from mask_generation.faces import MtcnnDetector
+
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
+    cv2.setNumThreads(1)
+    with contextlib.suppress(RuntimeError):  # already running, as in tests
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return MtcnnDetector(device=device)
+
+
+def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
+    """In the worker: one group → its part on disk. Returns the rows of its clips."""
+    crumb = job.part.with_name(job.part.name + ".at")
+    crumb.parent.mkdir(parents=True, exist_ok=True)
+    given_up = {name: (state, reason) for name, state, reason in job.given_up}
+    with open(crumb, "wb", buffering=0) as stream:
+
+        def note(name: str) -> None:  # says, should this process die, at which clip
+            os.pwrite(stream.fileno(), _bytes(name) + b"\n", 0)
+
+        result = process_group(job.group, config, detector, given_up, note)
+    clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
+    writer.write_part(job.part, result.groups, clips, result.seconds)
+    crumb.unlink(missing_ok=True)
+    return clips
+
+
+def generate(
+    inventory: Inventory, config: GenerateConfig, progress: Callable[[int, dict[str, int], bool], None]
+) -> Totals:
+    """The whole run, or what is left of it.
+
+    Args:
+        progress: called for each group that is done, with the number of its clips, their states, and whether an earlier
+            run did it.
+    Raises:
+        PipelineError: the folder holds other records, another run is at work in it, or workers cannot do theirs.
+    """
+    started = time.monotonic()
+    folder = config.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        _check_plan(folder, config.content(inventory))
+        jobs = plan_jobs(inventory.groups, folder, config.shard_groups)
+        shards = list(dict.fromkeys(job.shard for job in jobs))
+        run = _Run(config, jobs)
+        resumed = run.look(progress)
+        if run.left:
+            (folder / SUMMARY).unlink(missing_ok=True)
+            run.work(progress)
+        table = manifest.write_manifest(folder, [folder / shard for shard in shards], inventory.problems)
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        contents = [writer.read_contents(folder / shard) for shard in shards]
+        totals = _totals(table, [c for c in contents if c], time.monotonic() - started, resumed)
+        writer.write_json(folder / SUMMARY, dataclasses.asdict(totals))
+        return totals
+
+
+class _Run:
+    """Which parts are there, and which shards can be joined."""
+
+    def __init__(self, config: GenerateConfig, jobs: Sequence[Job]) -> None:
+        self._config, self._folder = config, config.output_dir
+        self._of_shard: dict[str, list[Job]] = {}
+        for job in jobs:
+            self._of_shard.setdefault(job.shard, []).append(job)
+        self._open: dict[str, set[Path]] = {}
+        self.left: list[Job] = []
+        self._deaths: collections.Counter[tuple[Path, str]] = collections.Counter()
+        self._same_bug: tuple[str, int] = ("", 0)
+
+    def look(self, progress: Callable[[int, dict[str, int], bool], None]) -> int:
+        """Find out what an earlier run has done; returns how many groups."""
+        done = 0
+        for shard, jobs in self._of_shard.items():
+            whole = writer.read_contents(self._folder / shard)
+            if whole is not None:
+                done += len(jobs)
+                progress(len(whole.clips), _states(whole.clips), True)
+                shutil.rmtree(self._folder / WORK / shard, ignore_errors=True)
+                continue
+            self._open[shard] = {job.part for job in jobs}
+            for job in jobs:
+                part = writer.read_contents(job.part)
+                if part is None:
+                    self.left.append(job)
+                else:
+                    done += 1
+                    self._open[shard].discard(job.part)
+                    progress(len(part.clips), _states(part.clips), True)
+        for shard in [shard for shard, parts in self._open.items() if not parts]:
+            self._join(shard)
+        return done
+
+    def work(self, progress: Callable[[int, dict[str, int], bool], None]) -> None:
+        config = self._config
+        work = Work(functools.partial(build_detector, config.device), functools.partial(do_job, config.group))
+        try:
+            for job, answer in workers.run(self.left, work, config.processes, self._limit_s, self._again):
+                clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)
+                progress(len(clips), _states(clips), False)
+                self._open[job.shard].discard(job.part)
+                if not self._open[job.shard]:
+                    self._join(job.shard)
+        except (workers.WorkersError, writer.WriterError, OSError) as error:
+            raise PipelineError(f"{error}\nWhat is done is kept: the same command goes on from here.") from error
+
+    def _limit_s(self, job: Job) -> float:
+        return self._config.clip_limit_s * (1 + len(job.group.fakes))
+
+    def _again(self, job: Job, answer: Answer) -> Optional[Job]:
+        """The job without the clip that kills its worker, once it has done so `ATTEMPTS` times; before that as it is."""
+        name = _last_clip(job)
+        self._deaths[job.part, name] += 1
+        if answer.kind == workers.DIED and self._deaths[job.part, name] < ATTEMPTS:
+            return job
+        known = {job.group.name, *(fake.name for fake in job.group.fakes)} - {clip for clip, _, _ in job.given_up}
+        if name not in known:
+            return None
+        state, reason = (
+            (TIMEOUT, f"its group took longer than {self._limit_s(job):g} s (--clip_limit_s times its clips)")
+            if answer.kind == workers.LATE
+            else ("crashed", f"the process that read it ended {ATTEMPTS} times ({answer.content})")
+        )
+        return dataclasses.replace(job, given_up=(*job.given_up, (name, state, reason)))
+
+    def _give_up(self, job: Job, answer: Answer) -> list[dict[str, Any]]:
+        """Write an empty part for a group that cannot be done."""
+        reason = f"the process that read its group ended ({answer.content})"
+        if answer.kind == workers.BUG:
+            summary, trace = answer.content
+            with open(self._folder / ERRORS, "a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(f"{job.group.name}\n{trace}\n")
+            self._same_bug = (summary, self._same_bug[1] + 1 if self._same_bug[0] == summary else 1)
+            if self._same_bug[1] >= SAME_BUG_LIMIT:
+                raise PipelineError(
+                    f"{SAME_BUG_LIMIT} groups in a row ended with the same unexpected error, so it is not the videos: "
+                    f"{summary}\nThe traces are in {self._folder / ERRORS}."
+                )
+            reason = f"unexpected error, see {ERRORS}: {summary}"[:300]
+        given_up = {name: (state, why) for name, state, why in job.given_up}
+        outcomes = [new_outcome(job.group), *(new_outcome(job.group, fake) for fake in job.group.fakes)]
+        for outcome in outcomes:
+            outcome.state, outcome.reason = given_up.get(outcome.name, ("crashed", reason))
+        clips = [dataclasses.asdict(outcome) for outcome in outcomes]
+        writer.write_part(job.part, [], clips, {})
+        return clips
+
+    def _join(self, shard: str) -> None:
+        writer.join_parts(self._folder / shard, [job.part for job in self._of_shard[shard]])
+        shutil.rmtree(self._folder / WORK / shard, ignore_errors=True)
+
+
+def _last_clip(job: Job) -> str:
+    try:
+        text = job.part.with_name(job.part.name + ".at").read_bytes()
+    except OSError:
+        return ""
+    return text.split(b"\n")[0].decode("utf-8", "surrogateescape")
+
+
+def _states(clips: Sequence[dict[str, Any]]) -> dict[str, int]:
+    return dict(collections.Counter(clip["state"] for clip in clips))
+
+
+def _totals(table: Any, contents: Sequence[writer.Contents], wall_s: float, resumed: int) -> Totals:
+    reasons = {str(state): int(count) for state, count in table["state"].value_counts().items()}
+    seconds: dict[str, float] = {}
+    for shard in contents:
+        for station, value in shard.seconds.items():
+            seconds[station] = round(seconds.get(station, 0.0) + value, 2)
+
+    def count(states: Sequence[str]) -> int:
+        return sum(reasons.get(state, 0) for state in states)
+
+    return Totals(
+        found=len(table),
+        written=count(WRITTEN),
+        skipped=count(SKIPPED),
+        failed=count(FAILED),
+        examples=sum(len(shard.examples) for shard in contents),
+        records=sum(shard.records for shard in contents),
+        reasons=reasons,
+        seconds=seconds,
+        wall_s=round(wall_s, 2),
+        resumed_groups=resumed,
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with open(folder / ".lock", "w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PipelineError(
+                f"{folder}: another run is writing there; wait for it, or choose another folder"
+            ) from error
+        yield
+
+
+def _check_plan(folder: Path, content: dict[str, Any]) -> None:
+    """Note what this folder's records are made of, or see that it is the same as before.
+
+    Raises:
+        PipelineError: it is not, or the folder holds something else.
+    """
+    path = folder / PLAN
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        strangers = [entry.name for entry in os.scandir(folder) if entry.name != ".lock"]
+        if strangers:
+            raise PipelineError(
+                f"{folder}: not empty, and nothing of ours ({', '.join(sorted(strangers)[:3])} …): choose another --output_dir"
+            ) from None
+        writer.write_json(path, content)
+        return
+    except ValueError as error:
+        raise PipelineError(f"{path}: damaged ({error}); --overwrite starts afresh") from error
+    content = json.loads(json.dumps(content))
+    if before == content:
+        return
+    changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
+    if "settings" in changed:
+        old, new = before.get("settings") or {}, content["settings"]
+        names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
+    words = ["clips on disk" if key == "inventory_sha256" else key for key in changed]
+    raise PipelineError(
+        f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output_dir, or "
+        "--overwrite to delete them"
+    )
+
+
+def clear(folder: Path) -> None:
+    """Delete the records of an earlier run, and nothing else.
+
+    Raises:
+        PipelineError: the folder holds none, but other things.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / PLAN).exists():
+        raise PipelineError(f"{folder}: not empty, and no records of ours in it: nothing is deleted")
+    with _locked(folder):
+        for split in SPLITS:
+            for path in folder.glob(f"{split}-?????-of-?????.*"):
+                path.unlink()
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        for name in (SUMMARY, manifest.EXAMPLES, manifest.CLIPS, ERRORS, PLAN):
+            (folder / name).unlink(missing_ok=True)

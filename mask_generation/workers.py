@@ -1,0 +1,205 @@
+"""Jobs over processes that may die: a job whose worker is killed is given to another one, up to a number of times.
+
+The standard pools lose everything with one worker, so workers are plain processes with a pipe each. They watch their
+parent and end with it, so that a run which was killed leaves nobody behind that writes.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+START_LIMIT_S = 600.0
+MAX_START_FAILURES = 3
+DONE, BUG, FATAL, DIED, LATE = "done", "bug", "fatal", "died", "late"
+
+
+class WorkersError(Exception):
+    """No worker can be started, or one cannot write; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What workers do. Both functions must be importable, as they travel to other processes.
+
+    Attributes:
+        build: makes, once a worker, whatever `do` needs.
+        do: (built, job) → answer. An `OSError` from it ends the run (the disk is full); any other exception is a bug that
+            costs the job alone.
+    """
+
+    build: Callable[[], Any]
+    do: Callable[[Any, Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """`kind` is `DONE` (content: the answer of `do`), `BUG` (content: one line and the trace), `DIED` or `LATE` (content:
+    how the worker ended)."""
+
+    kind: str
+    content: Any
+
+
+def _end_with(parent_sentinel: int) -> None:
+    wait([parent_sentinel])
+    os._exit(1)
+
+
+def _body(connection: Connection, work: Work) -> None:
+    """A worker process: say "ready", then answer jobs until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        built = work.build()
+    except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
+        connection.send((FATAL, f"a worker cannot start: {type(error).__name__}: {error}"))
+        return
+    connection.send(("ready", None))
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:  # the parent is done, or gone
+            return
+        connection.send(attempt(work, built, job))
+
+
+def attempt(work: Work, built: Any, job: Any) -> tuple[str, Any]:
+    """Do one job and say how it went: (`DONE`, `BUG` or `FATAL`, content)."""
+    try:
+        return DONE, work.do(built, job)
+    except OSError as error:
+        return FATAL, str(error)
+    except Exception as error:  # noqa: BLE001  one job must not end the run; the trace goes to the log
+        return BUG, (f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+class _Process:
+    """A worker seen from the parent."""
+
+    def __init__(self, work: Work) -> None:
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_body, args=(theirs, work), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Any = None
+        self.ready = False
+        self.since = time.monotonic()
+
+    def give(self, job: Any) -> bool:
+        """False if it turns out to be dead."""
+        try:
+            self.connection.send(job)
+        except OSError:
+            return False
+        self.job, self.since = job, time.monotonic()
+        return True
+
+    def end(self) -> None:
+        idle = self.job is None and self.ready
+        self.connection.close()
+        self.process.join(timeout=5 if idle else 0)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def run(
+    jobs: Sequence[Any],
+    work: Work,
+    processes: int,
+    limit_s: Callable[[Any], float],
+    again: Callable[[Any, Answer], Any],
+) -> Iterator[tuple[Any, Answer]]:
+    """Do every job, in whatever order they finish.
+
+    Args:
+        limit_s: seconds a job may take before its worker is killed.
+        again: called with a job whose worker died or was late; returns the job to try next, or None to give it up.
+    Yields:
+        each job, as it was tried last, with its answer.
+    Raises:
+        WorkersError: workers cannot start, or cannot write.
+    """
+    queue = collections.deque(jobs)
+    pool: list[_Process] = []
+    failures = 0
+    try:
+        while queue or any(worker.job is not None for worker in pool):
+            busy = sum(worker.job is not None for worker in pool)
+            while len(pool) < min(processes, busy + len(queue)):
+                pool.append(_Process(work))
+            for worker in _due(pool, limit_s):
+                message = _receive(worker)
+                if message is None:
+                    pool.remove(worker)
+                    late = worker.process.is_alive()
+                    worker.end()
+                    how = exit_of(worker.process.exitcode)
+                    failures = 0 if worker.ready else failures + 1
+                    if failures >= MAX_START_FAILURES:
+                        raise WorkersError(f"workers end while starting ({how}); is there enough memory?")
+                    if worker.job is not None:
+                        answer = Answer(LATE if late else DIED, how)
+                        next_job = again(worker.job, answer)
+                        if next_job is None:
+                            yield worker.job, answer
+                        else:
+                            queue.appendleft(next_job)
+                    continue
+                kind, content = message
+                if kind == FATAL:
+                    raise WorkersError(content)
+                worker.ready, failures = True, 0
+                if kind != "ready":
+                    job, worker.job = worker.job, None
+                    yield job, Answer(kind, content)
+            for worker in pool:
+                if worker.ready and worker.job is None and queue:
+                    job = queue.popleft()
+                    if not worker.give(job):
+                        queue.appendleft(job)
+    finally:
+        for worker in pool:
+            worker.end()
+
+
+def _due(pool: Sequence[_Process], limit_s: Callable[[Any], float]) -> list[_Process]:
+    """Workers with something to say, that have died, or that are late; waits up to a second for one."""
+    now = time.monotonic()
+    late = [w for w in pool if now - w.since > (START_LIMIT_S if not w.ready else limit_s(w.job) if w.job else 1e9)]
+    talking = wait([worker.connection for worker in pool], timeout=0 if late else 1.0)
+    return [worker for worker in pool if worker.connection in talking or worker in late]
+
+
+def _receive(worker: _Process) -> tuple[str, Any] | None:
+    """Its message; None if it has none: it is late or has died."""
+    try:
+        return worker.connection.recv() if worker.connection.poll() else None
+    except (EOFError, OSError):
+        worker.process.join(timeout=5)
+        return None
+
+
+def exit_of(code: int | None) -> str:
+    """An exit code in words."""
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def cpu_cores() -> int:
+    """Cores this process may use (a container or `taskset` may allow fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
