@@ -6,20 +6,24 @@ import dataclasses
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import cv2
 import numpy as np
 
+from mask_generation import cli
 from mask_generation.faces import Box, FaceDetector, crop_geometry
 from mask_generation.synthesis import degrade, manipulations
-from mask_generation.video import read_frames
+from mask_generation.video import VideoError, count_frames, printable, read_frames
 
 FRAMES = 16  # consecutive ones of each clip: enough for x264 to predict most of them
 WORK_MARGIN = 2.0  # of the box: the square that is manipulated and put back
 LONG_SIDE_PX = 960  # larger clips are shrunk
 UNTOUCHED, RECODED = "untouched", "recoded"  # the two kinds of pairs without any manipulation
 CRFS = (0, 23, 40)
+START = 20  # first frame taken where a clip is long enough: titles and black come first
+CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v")
+PHOTOS = (".jpg", ".jpeg", ".png")
 
 
 @dataclasses.dataclass
@@ -47,26 +51,84 @@ class Case:
     masks: list[Optional[np.ndarray]]
 
 
-def load_clip(path: str, detector: FaceDetector, start: int = 20) -> Optional[RealClip]:
-    """Frames from `start` on; None where a frame has no face."""
+def find_inputs(paths: Sequence[str]) -> list[str]:
+    """Clips and photographs among files and folders (searched to the bottom), sorted within each folder.
+
+    Raises:
+        cli.Failure: a path does not exist, or nothing usable is there.
+    """
+    found = []
+    for path in paths:
+        if os.path.isdir(path):
+            for folder, inner, files in os.walk(path, followlinks=False):
+                inner.sort()
+                found += [os.path.join(folder, f) for f in sorted(files) if f.lower().endswith(CLIPS + PHOTOS)]
+        elif os.path.exists(path):
+            found.append(path)
+        else:
+            raise cli.Failure(f"{printable(path)}: no such file or folder")
+    if not found:
+        raise cli.Failure(f"no clips or photographs ({', '.join(CLIPS + PHOTOS)}) in {', '.join(paths)}")
+    return found
+
+
+def load(path: str, detector: FaceDetector) -> Union[RealClip, str]:
+    """A clip, or a photograph that a camera moves over; a reason where there is none to be had."""
     name = os.path.splitext(os.path.basename(path))[0]
+    if path.lower().endswith(PHOTOS):
+        picture = cv2.imread(path, cv2.IMREAD_COLOR)
+        if picture is None:
+            return "not a readable picture"
+        return _photograph(name, _working_size(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), detector)
     frames, boxes, points = [], [], []
-    for frame in read_frames(path, range(start, start + FRAMES)):
-        scale = min(1.0, LONG_SIDE_PX / max(frame.rgb.shape[:2]))
-        rgb = frame.rgb
-        if scale < 1:
-            rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        rgb = np.ascontiguousarray(rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2])
-        faces = detector.detect(rgb)
-        if not faces:
-            return None
-        face = max(faces, key=lambda found: found.box.area)
-        frames.append(rgb)
-        boxes.append(face.box)
-        points.append(face.landmarks)
+    try:
+        start = START if count_frames(path) >= START + FRAMES else 0
+        for frame in read_frames(path, range(start, start + FRAMES)):
+            rgb = _working_size(frame.rgb)
+            faces = detector.detect(rgb)
+            if not faces:
+                return f"no face in frame {frame.index}"
+            face = max(faces, key=lambda found: found.box.area)
+            if boxes and face.box.iou(boxes[-1]) < 0.5:
+                return f"the largest face changes at frame {frame.index}"
+            frames.append(rgb)
+            boxes.append(face.box)
+            points.append(face.landmarks)
+    except VideoError as error:
+        return error.reason
     if len(frames) < FRAMES:
-        return None
+        return f"{len(frames)} frames; {FRAMES} are needed"
     return RealClip(name, frames, _smooth_boxes(boxes), list(_smooth(np.stack(points))))
+
+
+def _working_size(rgb: np.ndarray) -> np.ndarray:
+    """At most `LONG_SIDE_PX`, both sides even."""
+    scale = min(1.0, LONG_SIDE_PX / max(rgb.shape[:2]))
+    if scale < 1:
+        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2])
+
+
+def _photograph(name: str, rgb: np.ndarray, detector: FaceDetector) -> Union[RealClip, str]:
+    """A handheld shot of a picture: it drifts and turns by a few pixels, as a head does before a camera, with noise."""
+    faces = detector.detect(rgb)
+    if not faces:
+        return "no face"
+    face = max(faces, key=lambda found: found.box.area)
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    drift, turn, grow = rng.normal(0, 1.5, 2), float(rng.normal(0, 0.25)), 1 + float(rng.normal(0, 0.002))
+    height, width = rgb.shape[:2]
+    frames, boxes, points = [], [], []
+    for index in range(FRAMES):
+        matrix = cv2.getRotationMatrix2D(face.box.centre, turn * index, 1.06 * grow**index)  # 1.06 keeps the edge out
+        matrix[:, 2] += drift * index
+        moved = cv2.warpAffine(rgb, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        noise = rng.normal(0, 1.5, (height, width, 1)).astype(np.float32)
+        frames.append(np.clip(np.rint(moved + noise), 0, 255).astype(np.uint8))
+        corners = np.array([[face.box.x0, face.box.y0], [face.box.x1, face.box.y1]]) @ matrix[:, :2].T + matrix[:, 2]
+        boxes.append(Box(*corners.ravel().tolist()))
+        points.append(face.landmarks @ matrix[:, :2].T + matrix[:, 2])
+    return RealClip(name, frames, boxes, points)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -84,7 +146,7 @@ def manipulations_of(clip: RealClip, other: RealClip, seed: int) -> dict[str, Ca
     middle = other.frames[0]
 
     def swap(crop: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> manipulations.Manipulated:
-        return manipulations.face_swap(crop, points, middle, other.points[0], rng, 1.0)
+        return manipulations.face_swap(crop, points, middle, other.points[0], rng, 1.0, poisson_chance=1.0)
 
     return {
         "self_blend": lambda crop, points, rng: manipulations.self_blend(crop, points, rng, 1.0),
@@ -115,8 +177,7 @@ def cases(clip: RealClip, other: RealClip, seed: int) -> Iterator[Case]:
         yield Case(clip, kind, original, fake, masks)
         if kind == "swap":  # a clip that is manipulated in its second half only: its first half is untouched
             half = len(fake) // 2
-            mixed = [*original[:half], *fake[half:]]
-            yield Case(clip, UNTOUCHED, original, mixed, [None] * half + [np.zeros(0)] * (len(fake) - half))
+            yield Case(clip, UNTOUCHED, original, [*original[:half], *fake[half:]], [None] * half + masks[half:])
     again = degrade.h264(clip.frames, 18)  # one more generation of compression on the one side
     yield Case(clip, RECODED, clip.frames, again, [None] * len(again))
 

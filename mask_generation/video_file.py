@@ -58,8 +58,9 @@ def check_file(path: PathLike, limits: Limits) -> int:
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
-        broken = os.path.islink(path)
-        reason = f"a link to {printable(os.readlink(os.fsdecode(path)))}, which does not exist" if broken else "no such file"
+        reason = "no such file"
+        if os.path.islink(path):
+            reason = f"a link to {printable(os.readlink(os.fsdecode(path)))}, which does not exist"
         raise VideoError(path, UNREADABLE, reason) from error
     except (OSError, ValueError) as error:
         raise VideoError(path, UNREADABLE, system_reason(error)) from error

@@ -47,6 +47,7 @@ class VideoReader:
     def __init__(self, path: PathLike, limits: Optional[Limits] = None, threads: int = 1) -> None:
         self.path, self.limits = path, limits or Limits()
         self.stats = DecodeStats()
+        self._seen_s = 0.0  # end of the last picture so far
         size = check_file(path, self.limits)
         try:
             self._file = GuardedFile(path)
@@ -65,6 +66,7 @@ class VideoReader:
     def _open(self, threads: int) -> None:
         head = self._file.read(SNIFF_BYTES)
         self._file.seek(0)
+        self._check_expired()
         if is_text(head):
             raise VideoError(self.path, UNREADABLE, "a text file or a play list, not a video, whatever its name says")
         try:
@@ -97,11 +99,11 @@ class VideoReader:
 
     def _describe(self, size: int) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
-        duration = None
-        if stream.duration and stream.time_base:
-            duration = float(stream.duration * stream.time_base)
-        elif self._container.duration:
+        duration, audio = _stream_duration(stream), bool(self._container.streams.audio)
+        self._pictures_last_s = duration
+        if duration is None and self._container.duration:
             duration = self._container.duration / av.time_base
+            self._pictures_last_s = None if audio else duration  # with sound, it is the longer of the two
         rate = stream.average_rate or stream.guessed_rate
         return VideoInfo(
             width=context.width,
@@ -111,7 +113,7 @@ class VideoReader:
             duration_s=duration if duration and duration > 0 else None,
             codec=context.name,
             pixel_format=context.pix_fmt or "",
-            has_audio=bool(self._container.streams.audio),
+            has_audio=audio,
             size_bytes=size,
         )
 
@@ -203,15 +205,18 @@ class VideoReader:
         self._check_expired()
         if not seen:
             raise VideoError(self.path, UNREADABLE, "not one frame can be decoded; the file is damaged")
-        declared = self.info.frames
-        if declared and seen < declared and self.stats.problem is None and self.info.codec != "gif":
-            missing = declared - seen
-            if missing > max(2, 0.02 * declared):  # edit lists and trailing empty packets account for a few
+        declared, last_s = self.info.frames, self._pictures_last_s
+        if self.stats.problem is not None or self.info.codec == "gif":
+            return
+        if declared:
+            if declared - seen > max(2, 0.02 * declared):  # edit lists and trailing empty packets account for a few
                 self.stats.problem = f"{seen} of {declared} declared frames are there; the file is cut short or damaged"
+        elif last_s and last_s - self._seen_s > max(0.5, 0.03 * last_s):
+            self.stats.problem = f"{self._seen_s:.1f} of {last_s:.1f} s are there; the file is cut short or damaged"
 
     def _pictures(self) -> Iterator[Any]:
         """Decoded frames of all packets; single failures are counted and skipped, a long run of them ends it."""
-        failures = 0
+        failures, first_pts = 0, None
         packets = self._container.demux(self._stream)
         while True:
             with self._Clock(self):
@@ -229,7 +234,12 @@ class VideoReader:
                         self.stats.problem = f"{failures} decoding failures in a row, the last: {_first_line(error)}"
                         packet = None
             self._check_expired()
-            yield from pictures
+            for picture in pictures:
+                if picture.pts is not None and picture.time_base:
+                    first_pts = picture.pts if first_pts is None else first_pts
+                    end = picture.pts + (getattr(picture, "duration", 0) or 0) - first_pts
+                    self._seen_s = max(self._seen_s, float(end * picture.time_base))
+                yield picture
             if packet is None:
                 return
 
@@ -266,6 +276,18 @@ class VideoReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _stream_duration(stream: Any) -> Optional[float]:
+    """Seconds that the pictures last as their stream declares it; Matroska does so in a tag, as HH:MM:SS.fraction."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    hours, _, rest = str(stream.metadata.get("DURATION", "")).partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -111,10 +111,4 @@ class DecodeStats:
 
 def printable(path: PathLike) -> str:
     """The path for messages: no control characters, no undecodable bytes."""
-    text = os.fsdecode(path)
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text if not _lone(c))
-    return shown if all(not _lone(c) for c in text) else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _lone(character: str) -> bool:
-    return 0xD800 <= ord(character) <= 0xDFFF
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fsdecode(path))

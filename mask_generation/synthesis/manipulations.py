@@ -104,11 +104,13 @@ def face_swap(
     source_landmarks: np.ndarray,
     rng: np.random.Generator,
     difficulty: float,
+    poisson_chance: float = 0.35,
 ) -> Manipulated:
     """Another person's face laid on the target by their landmarks, blended by Poisson's equation or by a soft mask.
 
     Args:
         target, source: uint8 RGB of any sizes. landmarks: (189, 2) or (5, 2), each in its own picture's pixels.
+        poisson_chance: how often Poisson's equation is used; where it cannot be, the soft mask is.
     """
     target_landmarks, source_landmarks = as_landmarks(target_landmarks), as_landmarks(source_landmarks)
     unit = regions.face_unit(target_landmarks)
@@ -126,7 +128,7 @@ def face_swap(
     )
     if easy or rng.random() < 0.7:
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 1)))
-    if rng.random() < 0.35:
+    if rng.random() < poisson_chance:
         done = poisson(target, jitter.to_uint8(face), alpha > 0.5)
         if done is not None:
             return Manipulated(target, done[0], done[1].astype(np.float32))
