@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +14,16 @@ import numpy as np
 
 from mask_generation.faces import crop_geometry
 from mask_generation.tracks import FaceTracker
-from mask_generation.video import Frame, VideoReader
+from mask_generation.video import Frame, VideoReader, printable
 from runtime import overlay
 
 MAX_HEIGHT = 480  # of each half, px
 TIME_BASE = Fraction(1, 90_000)
 DEFAULT_FPS = 25.0  # written into the header where the file states no rate; the time stamps decide
+
+
+class DrawError(Exception):
+    """The encoder does not take these frames."""
 
 
 def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None:
@@ -28,6 +33,8 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
         scorer: a `runtime.score.Scorer`.
     Raises:
         VideoError: the video cannot be read.
+        DrawError: the drawn one cannot be encoded.
+        OSError: it cannot be written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{os.getpid()}-{out.name}")
@@ -39,6 +46,10 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
                 writer.add(frame, _drawn(frame, tracker, scorer))
             writer.close()
         os.replace(temporary, out)
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        raise DrawError(f"{printable(path)}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -18,9 +18,9 @@ from absl import flags
 from mask_generation import cli
 from mask_generation.video import Limits, printable
 from runtime.aggregate import AggregateConfig
-from runtime.models import ModelError
+from runtime.models import ModelError, default_model
 from runtime.quality import Thresholds
-from runtime.score_folder import InputError
+from runtime.score_folder import Found, InputError, find_videos, score_folder, sole_run
 from runtime.score_frames import SCORERS, ScorerConfig
 from runtime.score_pool import PoolError
 from runtime.score_result import ScoreConfig, VideoResult
@@ -97,11 +97,6 @@ def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
     config = config_from_flags()
     logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
-    from runtime import score_outputs, score_pool
-    from runtime.score_folder import find_videos, score_folder
-
-    from runtime.models import default_model
-
     start = time.monotonic()
     output = Path(values.output)
     folder, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
@@ -109,6 +104,17 @@ def main(arguments: Sequence[str]) -> int:
     found = find_videos(values.input, output)
     model = describe_model(folder, trust)
     output.mkdir(parents=True, exist_ok=True)
+    with sole_run(output):
+        return _run(found, output, folder, trust, model, config, start)
+
+
+def _run(
+    found: Found, output: Path, folder: Path, trust: bool, model: dict[str, Any], config: ScoreConfig, start: float
+) -> int:
+    """Score what was found, write everything, say what came of it; returns the exit code."""
+    from runtime import score_outputs, score_pool
+
+    values = flags.FLAGS
     with _Progress(len(found.files)) as progress:
         run = score_folder(
             found.files,
@@ -125,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
     about = {
         "model": {**model, "path": str(folder), "calibrated": any(r.probability is not None for r in run.results)},
         "config": config.to_dict(),
-        "inputs": list(values.input),
+        "inputs": [printable(given) for given in values.input],
         "skipped": [printable(path) for path in found.skipped],
         "wall_s": round(time.monotonic() - start, 2),
         "resumed": run.resumed,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mask_generation.video import printable
+from mask_generation.video import VideoError, printable
 from runtime import overlay, score_pool
-from runtime.score_pool import Job, WorkerSetup
+from runtime.score_pool import Job, OutputError, WorkerSetup
 from runtime.score_result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
 
 # What FFmpeg reads and cameras, phones, editors and the web write.
@@ -28,6 +31,9 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
+LOCK = ".running"
+
+log = logging.getLogger(__name__)
 
 
 class InputError(Exception):
@@ -99,31 +105,52 @@ def safe_stem(path: bytes) -> str:
 
 
 def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
-    """In the worker: write the pictures, then the result; the result's file says that all is there."""
+    """In the worker: write the pictures, then the result; the result's file says that all is there.
+
+    Raises:
+        OutputError: something cannot be written.
+    """
     folder = Path(output)
     name = f"{safe_stem(job.path)}-{job.key[:8]}"
-    if result.evidence:
-        said = "no score" if result.score is None else f"score {result.score:.2f}"
-        verdict = f", {result.verdict}" if result.verdict else ""
-        title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
-        overlay.write_png(folder / OVERLAYS / f"{name}.png", overlay.evidence_picture(result.evidence, title))
-        thumbnails = tuple(
-            {
-                "time_s": round(item.time_s, 2),
-                "face": item.track,
-                "score": round(item.score, 3),
-                "jpeg": overlay.thumbnail(item),
-            }
-            for item in result.evidence
-        )
-        result = dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
-    if overlay_video and result.rows and result.state in SCORED:
-        from runtime.overlay_video import write_overlay_video
-
-        write_overlay_video(job.path, folder / MASKS / f"{name}.mp4", scorer)
-        result = dataclasses.replace(result, overlay_video=f"{MASKS}/{name}.mp4")
-    write_result(folder / RESULTS / f"{job.key}.json", result)
+    try:
+        result = _with_pictures(folder, name, job, result)
+        if overlay_video and result.rows and result.state in SCORED:
+            result = _with_video(folder / MASKS / f"{name}.mp4", scorer, job, result)
+        write_result(folder / RESULTS / f"{job.key}.json", result)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written to: {error.strerror or error}") from error
     return result
+
+
+def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> VideoResult:
+    if not result.evidence:
+        return result
+    said = "no score" if result.score is None else f"score {result.score:.2f}"
+    verdict = f", {result.verdict}" if result.verdict else ""
+    title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
+    overlay.write_png(folder / OVERLAYS / f"{name}.png", overlay.evidence_picture(result.evidence, title))
+    thumbnails = tuple(
+        {
+            "time_s": round(item.time_s, 2),
+            "face": item.track,
+            "score": round(item.score, 3),
+            "jpeg": overlay.thumbnail(item),
+        }
+        for item in result.evidence
+    )
+    return dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
+
+
+def _with_video(path: Path, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
+    """The answer stands even where its video cannot be drawn."""
+    from runtime.overlay_video import DrawError, write_overlay_video
+
+    try:
+        write_overlay_video(job.path, path, scorer)
+    except (VideoError, DrawError) as error:
+        log.warning("no overlay video: %s", error)
+        return result
+    return dataclasses.replace(result, overlay_video=f"{MASKS}/{path.name}")
 
 
 def write_result(path: Path, result: VideoResult) -> None:
@@ -142,6 +169,26 @@ def read_result(path: Path) -> VideoResult | None:
         return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+@contextlib.contextmanager
+def sole_run(output: Path) -> Iterator[None]:
+    """Hold the output folder for one run: two at once would score every video twice. The system lets go of it when
+    the process ends, however it ends.
+
+    Raises:
+        InputError: another run holds it.
+    """
+    with (output / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{output}: another run is writing there; wait for it or choose another --output"
+            ) from None
+        except OSError:  # a file system without locks, as some network mounts are
+            pass
+        yield
 
 
 @dataclasses.dataclass(frozen=True)

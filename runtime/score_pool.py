@@ -11,6 +11,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,11 @@ MAX_START_FAILURES = 3
 
 
 class PoolError(Exception):
-    """No worker can be started; the message says why."""
+    """No worker can be started, or none can go on; the message says why."""
+
+
+class OutputError(Exception):
+    """A result cannot be written; ends the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,7 @@ class WorkerSetup:
 def _worker(connection: Connection, setup: WorkerSetup) -> None:
     """Body of a worker process: say "ready", then answer jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         scorer = setup.build(setup)
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
@@ -67,10 +73,21 @@ def _worker(connection: Connection, setup: WorkerSetup) -> None:
             return
         try:
             answer = setup.finish(scorer, job, scorer.score(job.path))
+        except OutputError as error:  # the disk is full: no other file will fare better
+            connection.send(("failed", str(error)))
+            return
         except Exception as error:  # noqa: BLE001  one file must not end the run; the cause goes to errors.log
             connection.send(("bug", (f"{type(error).__name__}: {error}", traceback.format_exc())))
         else:
             connection.send(("done", dataclasses.replace(answer, evidence=())))
+
+
+def _end_with_parent() -> None:
+    """End this process at once when the parent is gone: nobody may go on scoring what the next run scores."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def build_scorer(setup: WorkerSetup) -> Any:
@@ -133,7 +150,7 @@ def score_all(
         timeout_s: seconds one file may take before its worker is killed.
         error_log: file to which the trace of an unexpected error is appended.
     Raises:
-        PoolError: workers cannot start (model missing, not trusted, out of memory …).
+        PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
     """
     queue = collections.deque(jobs)
     pool: list[_Process] = []
