@@ -13,14 +13,15 @@ from typing import Any, Optional
 from absl import flags
 
 from mask_generation import cli
-from runtime import train_flags
+from mask_generation.synthesis.pool import PoolError
+from runtime import recipe_flags, recipes, train_flags
 from runtime.checkpoint import CheckpointError
 from runtime.distributed import DistributedError, Workers, is_lost_worker
 from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
-USER_ERRORS = (RecordFileError, CheckpointError, DistributedError)
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, PoolError)
 
 
 def define_flags() -> None:
@@ -42,6 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("warmup_step", 200, "Benchmarks: steps before the timing begins.", lower_bound=0)
     flags.DEFINE_boolean("save_eval_results_to_json", True, "Write evaluation.json, .md and frame_scores.csv.")
     flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
+    recipe_flags.define()
     train_flags.define([*train_flags.MODEL, *train_flags.DATA, *train_flags.TRAIN])
     train_flags.define_amp()
     train_flags.define_reference_mode()
@@ -55,8 +57,9 @@ def configurations() -> tuple[ModelConfig, DataConfig, TrainConfig]:
     """
     given = train_flags.given([*train_flags.MODEL, *train_flags.DATA, *train_flags.TRAIN])
     given[TrainConfig].update(train_flags.given_amp())
-    if flags.FLAGS.reference_mode:
-        for kind, values in train_flags.REFERENCE_SETTINGS.items():
+    base = recipes.RECIPES[flags.FLAGS.recipe]
+    for settings in (base, train_flags.REFERENCE_SETTINGS if flags.FLAGS.reference_mode else {}):
+        for kind, values in settings.items():
             given[kind] = {**values, **given[kind]}
     try:
         return (
@@ -72,8 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     model, data, train = configurations()
     mode = flags.FLAGS.exec_mode
-    if flags.FLAGS.data_dir is None and not mode.endswith("_benchmark"):
-        raise cli.UsageError(f"--data_dir is needed with --exec_mode={mode}")
+    recipe_flags.check_sources(mode)
     from runtime import device, distributed
 
     workers = distributed.start(train.fp16_allreduce)
@@ -101,7 +103,7 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     values = flags.FLAGS
     results = Path(values.results_dir)
     if mode.endswith("_benchmark"):
-        source = _source(model, data, train, workers) if values.data_dir else None
+        source = _source(model, data, train) if values.data_dir or values.pool else None
         measured = benchmark.run(
             mode, model, train, workers, values.num_iter, values.warmup_step, source, progress=sys.stderr.isatty()
         )
@@ -109,15 +111,25 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
             benchmark.write(results, mode, measured)
         return cli.OK
     if mode == "evaluate":
-        return _evaluate_checkpoint(results, data, train, workers)
+        return _evaluate_checkpoint(results, model, data, train, workers)
     if values.overwrite and workers.is_chief:
         _clear(results)
-    source = _source(model, data, train, workers)
+    source = _source(model, data, train)
     steps = _steps(source, train, workers)
     train = dataclasses.replace(train, total_steps=steps)
     validate = _validation(model, data, train, workers) if mode == "train_and_evaluate" else None
     log_file = Path(values.log_dir) if values.log_dir else None
-    job = TrainJob(model, data, train, source, steps, results, validate, log_file)
+    job = TrainJob(
+        model,
+        data,
+        train,
+        source,
+        steps,
+        results,
+        validate,
+        log_file,
+        Path(values.init_from) if values.init_from else None,
+    )
     try:
         result = Trainer(job, workers).run()
     except TrainingError as error:
@@ -130,7 +142,7 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     if workers.is_chief:
         print(f"trained to step {result.state.step}: loss {result.loss:.6g}, {result.images_per_s:.2f} images/s")
     if validate is not None:
-        return _evaluate_checkpoint(results, data, train, workers)
+        return _evaluate_checkpoint(results, model, data, train, workers)
     return cli.OK
 
 
@@ -142,11 +154,12 @@ def _clear(results: Path) -> None:
         (results / name).unlink(missing_ok=True)
 
 
-def _source(model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> Any:
+def _source(model: ModelConfig, data: DataConfig, train: TrainConfig) -> Any:
     from unet_industrial.dataset import RecordSource, find_files
 
     values = flags.FLAGS
-    del workers
+    if values.recipe == "sbi":
+        return recipes.SynthesisSource(recipe_flags.synthesis(model, train))
     return RecordSource(find_files(values.data_dir, values.train_split), model, data, train.seed)
 
 
@@ -158,16 +171,25 @@ def _steps(source: Any, train: TrainConfig, workers: Workers) -> int:
     )
 
 
-def _eval_files() -> list[str]:
+def _eval_files(model: ModelConfig, train: TrainConfig, workers: Workers) -> list[str]:
+    """Records to validate on: those of --data_dir; without it, with --recipe=sbi, pairs made of people held out."""
     from unet_industrial.dataset import find_files
 
-    return find_files(flags.FLAGS.data_dir, flags.FLAGS.eval_split)
+    values = flags.FLAGS
+    if values.data_dir is None and values.recipe == "sbi":
+        folder = Path(values.results_dir) / "validation"
+        if workers.is_chief:
+            recipes.write_validation(recipe_flags.synthesis(model, train), folder, values.eval_pairs)
+        workers.broadcast(None)  # the others wait for the file
+        return [str(recipes.write_validation(recipe_flags.synthesis(model, train), folder, values.eval_pairs))]
+    return find_files(values.data_dir, values.eval_split)
 
 
 def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> Any:
     from runtime.evaluate import evaluate, predictor
 
-    files = _eval_files()
+    files = _eval_files(model, train, workers)
+    model = recipe_flags.as_evaluated(model)
     compiled: list[Any] = []  # the network is the same object every time, so it is compiled once
 
     def validate(network: Any) -> tuple[Optional[float], dict[str, Any]]:
@@ -181,13 +203,17 @@ def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, worker
     return validate
 
 
-def _evaluate_checkpoint(results: Path, data: DataConfig, train: TrainConfig, workers: Workers) -> int:
+def _evaluate_checkpoint(
+    results: Path, given: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers
+) -> int:
     """Evaluate the best checkpoint of a run on the validation split, and write the numbers beside it."""
     from runtime.evaluate import evaluate, markdown, predictor, write_results
     from runtime.export import load_network
 
     network, model, state, folder = load_network(results)
-    measured = evaluate(predictor(network, model), _eval_files(), model, data, train.batch_size, workers)
+    files = _eval_files(given, train, workers)
+    model = recipe_flags.as_evaluated(model)
+    measured = evaluate(predictor(network, model), files, model, data, train.batch_size, workers)
     if workers.is_chief:
         summary = measured.summary()
         about = {"model": str(folder), "step": state.step, "split": flags.FLAGS.eval_split}
