@@ -12,10 +12,11 @@ from pathlib import Path
 from absl import flags
 
 from mask_generation import cli, masks
-from mask_generation.clip_group import FAILED, GroupConfig
+from mask_generation.clip_result import FAILED, GroupConfig
 from mask_generation.data_flags import define_data_flags, inventory_from_flags
 from mask_generation.datasets import DatasetError
-from mask_generation.pipeline import GenerateConfig, PipelineError, Totals, clear, generate
+from mask_generation.pipeline import Totals, generate
+from mask_generation.plan import GenerateConfig, PipelineError, clear
 from mask_generation.video import Limits
 from mask_generation.workers import cpu_cores
 
@@ -93,7 +94,7 @@ def summary(totals: Totals, folder: Path) -> str:
         f"{totals.found} clips found = {totals.written} written + {totals.skipped} skipped + {totals.failed} failed",
         "  " + ", ".join(f"{count} {state}" for state, count in sorted(totals.reasons.items())),
         f"{totals.examples} examples in {totals.records} face groups; {totals.wall_s:.0f} s{again}",
-        "  seconds of work: " + ", ".join(f"{name} {value:.1f}" for name, value in totals.seconds.items()),
+        "  seconds of CPU: " + ", ".join(f"{name} {value:.1f}" for name, value in totals.seconds.items()),
         f"written to {folder}: SPLIT-*.tfrecord, examples.csv, clips.csv, summary.json",
     ]
     if totals.failed:

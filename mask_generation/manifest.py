@@ -1,7 +1,7 @@
 """The tables beside the records: `examples.csv`, one row an example, and `clips.csv`, one row a clip with its outcome.
 
-Both are put together from the JSON beside each shard. Where that is lost, the rows of the examples come from the records
-themselves; of the clips, only those that have examples are then known.
+Both are put together from the JSON beside each shard. Where that is lost, the rows of the examples come from the
+records themselves; of the clips, only those that have examples are then known.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 
 from mask_generation import writer
-from mask_generation.clip_group import ClipOutcome
+from mask_generation.clip_result import ClipOutcome
 from mask_generation.datasets import Problem
+from mask_generation.plan import CLIPS, EXAMPLES
 from mask_generation.writer import COLUMNS, Contents
 
-EXAMPLES, CLIPS = "examples.csv", "clips.csv"
 CLIP_COLUMNS = tuple(field.name for field in dataclasses.fields(ClipOutcome))
 _FLOATS = "%.7g"
 

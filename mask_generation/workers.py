@@ -33,8 +33,8 @@ class Work:
 
     Attributes:
         build: makes, once a worker, whatever `do` needs.
-        do: (built, job) → answer. An `OSError` from it ends the run (the disk is full); any other exception is a bug that
-            costs the job alone.
+        do: (built, job) → answer. An `OSError` from it ends the run (the disk is full); any other exception is
+            a bug that costs the job alone.
     """
 
     build: Callable[[], Any]
@@ -43,8 +43,8 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """`kind` is `DONE` (content: the answer of `do`), `BUG` (content: one line and the trace), `DIED` or `LATE` (content:
-    how the worker ended)."""
+    """`kind` is `DONE` (content: the answer of `do`), `BUG` (content: one line and the trace), `DIED` or `LATE`
+    (content: how the worker ended)."""
 
     kind: str
     content: Any

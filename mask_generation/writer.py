@@ -1,8 +1,8 @@
 """Examples → record files, each whole or not there at all.
 
-A clip group is first a **part**: its records and a JSON beside them, written last, which says what is in it. The parts of a
-shard are then joined byte by byte (record files may be concatenated) into the shard that training reads, again with
-a JSON beside it. Every file is written under a temporary name and renamed, so a kill leaves nothing half done.
+A clip group is first a **part**: its records and a JSON beside them, written last, which says what is in it. The parts
+of a shard are then joined byte by byte (record files may be concatenated) into the shard that training reads, again
+with a JSON beside it. Every file is written under a temporary name and renamed, so a kill leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Contents:
         records: number of face groups; bytes, sha256: of the record file, which is absent where there are none.
         clips: one dictionary a clip, fields of `ClipOutcome`.
         examples: one row an example, values in the order of `COLUMNS`.
-        seconds: by station.
+        seconds: of CPU, by station.
     """
 
     records: int
@@ -82,7 +82,7 @@ def write_part(
     """
     import tensorflow as tf
 
-    started = time.perf_counter()
+    started = time.process_time()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows: list[list[Any]] = []
@@ -103,7 +103,7 @@ def write_part(
         raise OSError(f"{record_path(path)}: cannot be written: {error.message}") from error
     finally:
         temporary.unlink(missing_ok=True)
-    seconds = {**seconds, "encode": time.perf_counter() - started}
+    seconds = {**seconds, "encode": time.process_time() - started}
     contents = Contents(records, size, digest, list(clips), rows, seconds)
     write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(contents)})
     return contents

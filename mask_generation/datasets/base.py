@@ -8,7 +8,7 @@ from typing import Optional
 
 SPLITS = ("train", "val", "test")
 VIDEO_SUFFIXES = tuple(
-    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".flv", ".wmv", ".3gp", ".gif"]
+    f".{name}" for name in ["mp4", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "m4v", "ts", "flv", "wmv", "3gp", "gif"]
 )
 
 

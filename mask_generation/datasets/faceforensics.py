@@ -1,7 +1,8 @@
 """FaceForensics++ (Roessler et al., ICCV 2019): five manipulations of 1000 YouTube clips, at three compressions.
 
 `original_sequences/youtube/<c>/videos/TTT.mp4`, `manipulated_sequences/<method>/<c>/videos/TTT_SSS.mp4` (target TTT
-with the face or expression of source SSS; its original is TTT), masks in `manipulated_sequences/<method>/masks/videos/`.
+with the face or expression of source SSS; its original is TTT), masks in
+`manipulated_sequences/<method>/masks/videos/`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,266 @@
+"""People of an original, and for each sampled frame their crops with the masks of every fake.
+
+The original and all its copies are read side by side, so that nothing of a clip is held but the crops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+
+from mask_generation import align, masks
+from mask_generation.clip_align import FakeWork, note_stats, thumbnail_distance
+from mask_generation.clip_result import ClipOutcome, GroupConfig, Note, Stations
+from mask_generation.faces import Box, CropGeometry, FaceDetector, crop_geometry
+from mask_generation.tracks import FaceTracker, Track
+from mask_generation.video import Frame, Limits, VideoError, VideoReader
+from unet_industrial.records import FaceImage
+
+CONTEXT = 3.0  # side of the region that a recipe sees, over the face's; the codec's noise is measured around the face
+PRESENCE = 0.2  # share of the sampled frames in which a person must be seen
+MIN_VISIBLE_PX = 8  # of a face's box in a fake that shows a part of the picture only
+
+
+@dataclasses.dataclass
+class Sample:
+    """One face at one sampled frame; `fakes` is by the fake's number in its group."""
+
+    frame_index: int
+    time_s: float
+    box: Box
+    original: np.ndarray
+    fakes: dict[int, FaceImage] = dataclasses.field(default_factory=dict)
+
+
+Samples = dict[int, list[Sample]]  # {person: samples}
+
+
+def find_people(
+    original: ClipOutcome,
+    config: GroupConfig,
+    detector: FaceDetector,
+    indices: Sequence[int],
+    fps: Optional[float],
+    stations: Stations,
+) -> list[Track]:
+    """People of the original, tracked over the sampled frames and, where a clip is short, a grid between them."""
+    stride = max(1, round((fps or 25.0) / config.track_rate_hz))
+    grid = range(0, max(indices, default=-1) + 1, stride)
+    looked_at = sorted({*indices, *(grid if len(grid) <= 8 * config.frames else ())})
+    tracker = FaceTracker(detector, config.detect_every_s)
+    with VideoReader(original.path, config.limits) as reader:
+        frames = reader.frames(looked_at)
+        while True:
+            with stations("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                break
+            with stations("faces"):
+                tracker.update(frame)
+        note_stats(original, reader)
+    wanted = set(indices)
+    present = [t for t in tracker.tracks() if len(wanted.intersection(t.indices)) >= max(1, PRESENCE * len(indices))]
+    for track in present:
+        track.boxes = track.smoothed()
+    return present[: config.max_faces]
+
+
+class _Follower:
+    """Frames of a fake, asked for by rising index of the original; each is read when it is asked for, not before."""
+
+    def __init__(self, fake: FakeWork, path: str, limits: Limits, indices: Sequence[int]) -> None:
+        wanted = [frame for frame in map(fake.frame_of, indices) if frame is not None]
+        self.reader = VideoReader(path, limits)
+        self._frames = self.reader.frames(wanted)
+        self._last: Optional[Frame] = None
+
+    def at(self, index: int) -> Optional[Frame]:
+        while self._last is None or self._last.index < index:
+            frame = next(self._frames, None)
+            if frame is None:
+                return None
+            self._last = frame
+        return self._last if self._last.index == index else None
+
+
+def collect(
+    original: ClipOutcome,
+    config: GroupConfig,
+    fakes: dict[int, FakeWork],
+    indices: Sequence[int],
+    tracks: Sequence[Track],
+    stations: Stations,
+    note: Note,
+) -> Samples:
+    """Crop and mask every sampled face. Fakes that go wrong on the way become rows.
+
+    Args:
+        fakes: usable ones, by their number in the group.
+    Raises:
+        VideoError: the original goes wrong.
+    """
+    samples: Samples = {track.id: [] for track in tracks}
+    recipe = masks.get_recipe(config.recipe)
+    sequences: dict[tuple[int, int], masks.MaskSequence] = {}
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(VideoReader(original.path, config.limits))
+        followers = _open(fakes, config, indices, stack)
+        frames = reader.frames(indices)
+        while True:
+            note(original.name)
+            with stations("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                break
+            faces = [(track, box) for track in tracks if (box := track.box_at(frame.index)) is not None]
+            for track, box in faces:
+                crop = crop_geometry(box, config.crop_margin).crop(frame.rgb, config.crop_size)
+                samples[track.id].append(Sample(frame.index, frame.time_s, box, crop))
+            for number in list(followers):
+                fake = fakes[number]
+                note(fake.clip.name)
+                pair = _next_pair(fake, frame, followers, number, stations)
+                if pair is None:
+                    continue
+                copy, mask_frame = pair
+                with stations("masks"):
+                    for track, box in faces:
+                        if (number, track.id) not in sequences:
+                            sequences[number, track.id] = recipe.sequence()
+                        sequence = sequences[number, track.id]
+                        image = _fake_image(frame, copy, mask_frame, fake, box, sequence, config)
+                        if image is not None:
+                            samples[track.id][-1].fakes[number] = image
+        note_stats(original, reader)
+        for number, readers in followers.items():
+            note_stats(fakes[number].outcome, readers[0].reader)
+    return samples
+
+
+def _open(
+    fakes: dict[int, FakeWork], config: GroupConfig, indices: Sequence[int], stack: contextlib.ExitStack
+) -> dict[int, list[_Follower]]:
+    """For each fake its own follower and, with the recipe `official`, its mask video's."""
+    followers: dict[int, list[_Follower]] = {}
+    for number, fake in fakes.items():
+        try:
+            paths = [fake.clip.path]
+            if config.recipe == "official":
+                if fake.clip.official_mask is None:
+                    fake.outcome.fail("no_mask", "the data set has no mask video for it (--recipe=official)")
+                    continue
+                paths.append(fake.clip.official_mask)
+            followers[number] = []
+            for path in paths:
+                follower = _Follower(fake, path, config.limits, indices)
+                stack.enter_context(follower.reader)
+                followers[number].append(follower)
+        except VideoError as error:
+            _give_up(fake, error, followers, number)
+    return followers
+
+
+def _give_up(fake: FakeWork, error: VideoError, followers: dict[int, list[_Follower]], number: int) -> None:
+    if error.path == fake.clip.path:
+        fake.outcome.fail(error.state, error.reason)
+    else:
+        fake.outcome.fail("no_mask", f"its mask video: {error.reason}")
+    followers.pop(number, None)
+
+
+def _next_pair(
+    fake: FakeWork, frame: Frame, followers: dict[int, list[_Follower]], number: int, stations: Stations
+) -> Optional[tuple[Frame, Optional[Frame]]]:
+    """The fake's frame for the original's, with the mask's; None where there is none, or nothing in it is faked."""
+    index = fake.frame_of(frame.index)
+    if index is None:
+        return None
+    try:
+        with stations("decode"):
+            found = [follower.at(index) for follower in followers[number]]
+    except VideoError as error:
+        _give_up(fake, error, followers, number)
+        return None
+    copy = found[0]
+    if copy is None:
+        return None
+    assert fake.window is not None
+    if copy.rgb.shape[:2] != (fake.window.height, fake.window.width):
+        height, width = copy.rgb.shape[:2]
+        shown = f"{width}x{height} pixels as shown, {fake.window.width}x{fake.window.height} expected"
+        fake.outcome.fail("unaligned", f"{shown}: turned otherwise than its original?")
+        followers.pop(number)
+        return None
+    with stations("align"):
+        fake.seen_frames += 1
+        fake.distances.append(thumbnail_distance(frame.rgb, copy.rgb))
+        if align.identical(frame.rgb, copy.rgb, fake.window):
+            fake.same_frames += 1
+            return None
+    if len(found) > 1 and found[1] is None:
+        fake.no_mask_frames += 1
+        return None
+    return copy, found[1] if len(found) > 1 else None
+
+
+def _fake_image(
+    frame: Frame,
+    copy: Frame,
+    mask_frame: Optional[Frame],
+    fake: FakeWork,
+    box: Box,
+    sequence: masks.MaskSequence,
+    config: GroupConfig,
+) -> Optional[FaceImage]:
+    """Crop and mask of one face in a fake; None where the fake's part of the picture does not hold the face."""
+    assert fake.window is not None
+    window = fake.window
+    moved = box.shifted(-window.x0, -window.y0)
+    context = crop_geometry(moved, CONTEXT)
+    x0, y0 = max(context.x0, 0), max(context.y0, 0)
+    x1, y1 = min(context.x0 + context.side, window.width), min(context.y0 + context.side, window.height)
+    local = moved.shifted(-x0, -y0)
+    if (
+        min(local.x1, x1 - x0) - max(local.x0, 0) < MIN_VISIBLE_PX
+        or min(local.y1, y1 - y0) - max(local.y0, 0) < MIN_VISIBLE_PX
+    ):
+        return None
+    region = np.s_[y0:y1, x0:x1]
+    given = mask_frame.rgb if mask_frame is not None else None
+    if given is not None and given.shape[:2] != (window.height, window.width):
+        fake.no_mask_frames += 1
+        return None
+    result = sequence.push(
+        np.ascontiguousarray(window.cut(frame.rgb)[region]),
+        np.ascontiguousarray(copy.rgb[region]),
+        local,
+        frame.time_s,
+        None if given is None else np.ascontiguousarray(given[region]),
+    )
+    geometry = crop_geometry(box, config.crop_margin).shifted(-window.x0, -window.y0)
+    soft = CropGeometry(geometry.x0 - x0, geometry.y0 - y0, geometry.side).crop(
+        _half_at(result.mask, result.binary_at), config.crop_size, fill=0
+    )
+    return FaceImage(
+        image=geometry.crop(copy.rgb, config.crop_size),
+        mask=(soft * 255).round().clip(0, 255).astype(np.uint8),
+        label=1,
+        clip=fake.clip.name,
+        method=fake.clip.method,
+        frame_index=copy.index,
+        recipe=config.recipe,
+        noise_level=0.0 if math.isnan(result.noise) else result.noise,
+        threshold=result.level,
+    )
+
+
+def _half_at(mask: np.ndarray, binary_at: float) -> np.ndarray:
+    """Stretch a recipe's values so that its own boundary lies at 0.5, which is what records mean by faked."""
+    if binary_at == 0.5:
+        return mask
+    return np.interp(mask, [0.0, binary_at, 1.0], [0.0, 0.5, 1.0]).astype(np.float32)
