@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mask_generation import cli
 
 VERBS = (
+    cli.Verb("demo", "The whole road on drawn clips, in some minutes on a CPU.", "runtime.demo"),
     cli.Verb("train", "Train on TFRecords, alone or as one of Horovod's workers.", "runtime.train_command"),
     cli.Verb("evaluate", "Measure a model on TFRecords.", "runtime.evaluate_command"),
     cli.Verb("compare", "Compare detectors' scores on the same videos.", "runtime.evaluation.compare_command"),

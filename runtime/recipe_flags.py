@@ -35,13 +35,19 @@ def define() -> None:
     flags.DEFINE_string("init_from", None, "Checkpoint or results folder whose weights a new run begins with.")
 
 
-def check_sources(mode: str) -> None:
+def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
+    """Raise UsageError where data, pool and recipe do not go together."""
     values = flags.FLAGS
     if values.recipe == "sbi":
         if values.pool is None:
             raise cli.UsageError("--recipe=sbi needs --pool, a file made by `mask pool`")
         if values.picture_size % STRIDE:
             raise cli.UsageError(f"--picture_size={values.picture_size}: must be a multiple of {STRIDE}")
+        if 0 < values.picture_size < model.input_size:
+            raise cli.UsageError(
+                f"--picture_size={values.picture_size}: must be at least --input_size={model.input_size}"
+            )
+        synthesis(model, train)
     elif values.pool is not None:
         raise cli.UsageError("--pool goes with --recipe=sbi only")
     elif values.data_dir is None and not mode.endswith("_benchmark"):
@@ -65,6 +71,11 @@ def _numbers(name: str) -> dict[str, float]:
 
 
 def synthesis(model: ModelConfig, train: TrainConfig) -> recipes.SynthesisConfig:
+    """What the flags ask of the synthesis.
+
+    Raises:
+        UsageError: a setting of the mix or a share is impossible.
+    """
     from mask_generation.synthesis import Mix
 
     values = flags.FLAGS

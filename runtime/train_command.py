@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     model, data, train = configurations()
     mode = flags.FLAGS.exec_mode
-    recipe_flags.check_sources(mode)
+    recipe_flags.check_sources(mode, model, train)
     from runtime import device, distributed
 
     workers = distributed.start(train.fp16_allreduce)
