@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection
 from pathlib import Path
 
@@ -78,5 +79,26 @@ def write(path: Path, pictures: list[np.ndarray], rate: int = FPS, faststart: bo
         stream.pix_fmt = "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def turned(path: Path) -> Path:
+    """Rewrite an .mp4 as an upright phone writes it: stored as it is, with the order to show it turned clockwise."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # the display matrix of a version-0 track header, ISO/IEC 14496-12
+    data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def voice(path: Path, seconds: float = 1.0) -> Path:
+    """A file with sound and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        samples = (3000 * np.sin(np.arange(int(16000 * seconds)) / 8)).astype(np.int16)[None]
+        sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        sound.sample_rate = 16000
+        container.mux(stream.encode(sound))
         container.mux(stream.encode())
     return path
