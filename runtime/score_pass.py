@@ -131,14 +131,14 @@ class Pass:
             (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
 
     def evidence(self) -> tuple[overlay.Evidence, ...]:
-        """The most suspicious faces, in order of time: neighbours in time of one face only if there is nothing else."""
+        """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
         wanted = self._scorer.config.evidence
         ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
         spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
         chosen: list[overlay.Evidence] = []
         for item in ranked:
             near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
-            if not near:
+            if not near and item.score >= ranked[0].score / 2:
                 chosen.append(item)
         chosen += [item for item in ranked if item not in chosen]
         return tuple(sorted(chosen[:wanted], key=lambda item: (item.time_s, item.track)))
