@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from mask_generation import cli
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's errors about plugins registered twice mean nothing
 VERBS = (
     cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.generate_command"),
     cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.pool_command"),

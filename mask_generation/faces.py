@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any, NamedTuple, Optional, Protocol
 
 import cv2
@@ -100,7 +99,6 @@ class MtcnnDetector:
 
     def _load(self) -> Any:
         if self._network is None:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             import tensorflow as tf
             from mtcnn import MTCNN
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mask_generation import manifest, workers, writer
-from mask_generation.clip_group import process_group
 from mask_generation.clip_result import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
 from mask_generation.datasets import Inventory
 from mask_generation.plan import (
@@ -58,7 +57,6 @@ class Totals:
 
 def build_detector(device: str) -> Any:
     """What a worker needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if device.startswith("CPU"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import logging
@@ -80,6 +78,8 @@ def build_detector(device: str) -> Any:
 
 def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
     """In the worker: one group → its part on disk. Returns the rows of its clips."""
+    from mask_generation.clip_group import process_group  # loads TensorFlow, which the parent can do without
+
     crumb = job.part.with_name(job.part.name + ".at")
     crumb.parent.mkdir(parents=True, exist_ok=True)
     given_up = {name: (state, reason) for name, state, reason in job.given_up}
@@ -96,11 +96,15 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
 
 
 def generate(
-    inventory: Inventory, config: GenerateConfig, progress: Callable[[int, dict[str, int], bool], None]
+    inventory: Inventory,
+    config: GenerateConfig,
+    progress: Callable[[int, dict[str, int], bool], None],
+    build: Optional[Callable[[], Any]] = None,
 ) -> Totals:
     """The whole run, or what is left of it.
 
     Args:
+        build: makes a worker's face detector, once; importable, as it travels to other processes. None: MTCNN.
         progress: called for each group that is done, with the number of its clips, their states, and whether an earlier
             run did it.
     Raises:
@@ -117,7 +121,7 @@ def generate(
         resumed = run.look(progress)
         if run.left:
             (folder / SUMMARY).unlink(missing_ok=True)
-            run.work(progress)
+            run.work(progress, build or functools.partial(build_detector, config.device))
         table = manifest.write_manifest(folder, [folder / shard for shard in shards], inventory.problems)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         contents = [writer.read_contents(folder / shard) for shard in shards]
@@ -162,9 +166,9 @@ class _Run:
             self._join(shard)
         return done
 
-    def work(self, progress: Callable[[int, dict[str, int], bool], None]) -> None:
+    def work(self, progress: Callable[[int, dict[str, int], bool], None], build: Callable[[], Any]) -> None:
         config = self._config
-        work = Work(functools.partial(build_detector, config.device), functools.partial(do_job, config.group))
+        work = Work(build, functools.partial(do_job, config.group))
         try:
             for job, answer in workers.run(self.left, work, config.processes, self._limit_s, self._again):
                 clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)

@@ -9,7 +9,7 @@ from typing import Any
 # TF 2.15 leaves oneDNN off on CPUs with AVX2 only, 1.7 times slower; it reads this when first imported,
 # and every entry point of the product imports this package before TensorFlow.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors about CUDA plugins registered twice mean nothing
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_unet"]
