@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
 from runtime import checkpoint
 from runtime.checkpoint import CheckpointStore, TrainState
-from runtime.distributed import Workers, is_lost_worker
-from runtime.train_log import Stopwatch, TrainLog
+from runtime.distributed import Workers
+from runtime.stop_request import StopRequest
+from runtime.train_log import LogError, Stopwatch, TrainLog
 from unet_industrial import metrics
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
-from unet_industrial.dataset import BatchSource
+from unet_industrial.dataset import BatchSource, find_damage
 from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
 
 log = logging.getLogger(__name__)
+
+SHOWN_CROPS = 4  # of a batch, in TensorBoard
 
 # A validation: (network) → (score to keep the best checkpoint by, higher is better; numbers for the log).
 Validation = Callable[[Any], tuple[Optional[float], dict[str, Any]]]
@@ -40,6 +40,8 @@ class TrainJob:
         steps: updates in the whole run, those before a resume included.
         validate: called on all workers alike every `eval_every` steps and at the end; None: never.
         log_file: JSON lines log; None: `train.jsonl` in `results_dir`.
+        init_from: checkpoint or results folder whose weights a new run begins with; None: drawn anew. A run that is
+            resumed has its own.
     """
 
     model: ModelConfig
@@ -50,6 +52,7 @@ class TrainJob:
     results_dir: Path
     validate: Optional[Validation] = None
     log_file: Optional[Path] = None
+    init_from: Optional[Path] = None
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -68,36 +71,6 @@ class TrainResult:
     loss: float
     stopped: bool
     images_per_s: float
-
-
-class StopRequest:
-    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave; a second SIGINT kills."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, _: object, error: Optional[BaseException], __: object) -> None:
-        for number, previous in self._previous.items():
-            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to say what happened; it
-            # sends SIGKILL five seconds later.
-            lost = error is not None and is_lost_worker(error)
-            signal.signal(number, signal.SIG_IGN if lost and number == signal.SIGTERM else previous)
-
-    def _ask(self, number: int, _: Optional[FrameType]) -> None:
-        if number == signal.SIGINT:
-            signal.signal(number, signal.SIG_DFL)
-        self._asked.set()
-
-    @property
-    def flag(self) -> tf.Tensor:
-        return tf.constant(float(self._asked.is_set()))
 
 
 def check_resumable(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
@@ -161,6 +134,12 @@ class Trainer:
                     found = True
                 except checkpoint.CheckpointError as error:
                     problem = str(error)
+            elif self.job.init_from is not None:
+                try:
+                    weights = tf.train.Checkpoint(model=self.network)
+                    checkpoint.restore(checkpoint.resolve(self.job.init_from), weights, partial=True)
+                except checkpoint.CheckpointError as error:
+                    problem = f"--init_from: {error}"
         if self.workers.is_elastic:  # newcomers are given the state as they join: see `Workers.run_elastic`
             if problem:
                 raise checkpoint.CheckpointError(problem)
@@ -191,7 +170,7 @@ class Trainer:
         """Train to the job's last step, or until asked to stop.
 
         Raises:
-            TrainingError: the loss is not finite any more.
+            TrainingError: the loss is not finite any more, a record is damaged, or the log cannot be written.
             CheckpointError: a checkpoint cannot be read or written.
         """
         resumed = self.resume()
@@ -208,14 +187,17 @@ class Trainer:
     def _train(self, resumed: bool, commit: Callable[[], None]) -> TrainResult:
         job, workers = self.job, self.workers
         images = job.train.batch_size * job.train.accumulate * workers.size
-        history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, images, workers.is_chief)
         try:
-            history.event(
-                "start", resumed=resumed, at_step=self.state.step, workers=workers.size, config=self.state.config
-            )
-            return self._loop(history, commit)
-        finally:
-            history.close()
+            history = TrainLog(job.results_dir, job.log_file, self.state.step, job.steps, images, workers.is_chief)
+            try:
+                history.event(
+                    "start", resumed=resumed, at_step=self.state.step, workers=workers.size, config=self.state.config
+                )
+                return self._loop(history, commit)
+            finally:
+                history.close()
+        except LogError as error:
+            raise TrainingError(f"step {self.state.step}: {error}. {self._last_good()}") from error
 
     def _loop(self, history: TrainLog, commit: Callable[[], None]) -> TrainResult:
         job, config, workers = self.job, self.job.train, self.workers
@@ -230,7 +212,7 @@ class Trainer:
         with StopRequest() as stop:
             while self.state.step < job.steps and not stopped:
                 with watch.waiting():
-                    micro = tuple(next(batches) for _ in range(config.accumulate))
+                    micro = self._next(batches)
                 shown = (self.state.step + 1) % config.display_every == 0 or self.state.step + 1 == job.steps
                 result = update.run(micro, stop.flag, tf.constant(shown))
                 self._check_finite(result, micro)
@@ -246,9 +228,11 @@ class Trainer:
                     self._report(history, result, watch)
                 with watch.excluded(), whole.excluded():
                     validated = job.validate and not stopped and (last or _due(step, config.eval_every))
-                    is_best = validated and self._validate(history, micro[0])
+                    is_best = validated and self._validate(history)
                     if last or is_best or _due(step, config.checkpoint_every):
                         self.save()
+                    if last or validated or _due(step, config.checkpoint_every):
+                        self._show_masks(history, micro[0])
                 if workers.is_elastic and not last and _due(step, config.commit_every):
                     commit()
         rate = whole.read()["images_per_s"]
@@ -257,19 +241,37 @@ class Trainer:
         )
         return TrainResult(self.state, loss, stopped, rate)
 
+    def _next(self, batches: Iterator[dict[str, tf.Tensor]]) -> tuple[dict[str, tf.Tensor], ...]:
+        """The micro-batches of one update."""
+        config = self.job.train
+        try:
+            return tuple(next(batches) for _ in range(config.accumulate))
+        except tf.errors.OpError as error:
+            count = config.batch_size * config.accumulate * self.workers.size
+            damage = find_damage(self.job.source, self.state.position, count)
+            if damage is None:
+                raise
+            raise TrainingError(f"step {self.state.step + 1}: {damage}. {self._last_good()}") from error
+
+    def _last_good(self) -> str:
+        """For messages: the checkpoint that a run stopped here will go on from (the chief alone looks)."""
+        if not self.workers.is_chief:
+            return ""
+        last = self.store.newest()
+        return f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+
     def _check_finite(self, result: dict[str, tf.Tensor], micro: tuple[dict[str, tf.Tensor], ...]) -> None:
         if bool(result["finite"]):
             return
         keys = [key.decode() for batch in micro for key in batch["key"].numpy()]
         # Every worker gets here at the same step, since what it looked at was summed over all of them.
-        blamed = self.workers.gather(keys if not bool(result["own_finite"]) else [])
-        named = sorted({key for of_one in blamed for key in of_one}) or keys
-        last = self.store.newest() if self.workers.is_chief else None
+        shares = self.workers.gather((bool(result["own_finite"]), keys))
+        blamed = [own for finite, own in shares if not finite] or [own for _, own in shares]
+        named = sorted({key for own in blamed for key in own})
         raise TrainingError(
             f"step {self.state.step + 1}: loss {float(result['loss'])}, gradient norm {float(result['gradient_norm'])} "
             f"not finite; no update was made. Records of the batch: {', '.join(named)}. "
-            + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet.")
-            + " A lower --learning_rate, or --clip_norm, often helps."
+            f"{self._last_good()} A lower --learning_rate, or --clip_norm, often helps."
         )
 
     def _report(self, history: TrainLog, result: dict[str, tf.Tensor], watch: Stopwatch) -> None:
@@ -285,7 +287,7 @@ class Trainer:
             **watch.read(),
         )
 
-    def _validate(self, history: TrainLog, shown: dict[str, tf.Tensor]) -> bool:
+    def _validate(self, history: TrainLog) -> bool:
         """Measure the network; True if it is the best so far, and must be saved as it is now."""
         assert self.job.validate is not None
         score, numbers = self.job.validate(self.network)
@@ -293,10 +295,14 @@ class Trainer:
         if best:
             self.state.best, self.state.best_step = score, self.state.step
         history.event("validation", step=self.state.step, score=score, is_best=best, **numbers)
-        if self.workers.is_chief:
-            probability = tf.sigmoid(tf.cast(self.network(network_input(shown["image"], self.job.model)), tf.float32))
-            history.masks(self.state.step, shown["image"].numpy(), shown["mask"].numpy(), probability.numpy())
         return best
+
+    def _show_masks(self, history: TrainLog, batch: dict[str, tf.Tensor]) -> None:
+        """The chief's first few crops of the last batch, with their true and predicted masks, to TensorBoard."""
+        if self.workers.is_chief:
+            images, masks = (batch[name][:SHOWN_CROPS] for name in ("image", "mask"))
+            logits = tf.cast(self.network(network_input(images, self.job.model)), tf.float32)
+            history.masks(self.state.step, images.numpy(), masks.numpy(), tf.sigmoid(logits).numpy())
 
 
 def _due(step: int, every: int) -> bool:

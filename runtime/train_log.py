@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import sys
 import time
@@ -13,21 +14,42 @@ from typing import Any, Optional
 
 import numpy as np
 
+log = logging.getLogger(__name__)
+
+
+class LogError(RuntimeError):
+    """A log cannot be written (disk full, no permission); the message names it."""
+
 
 class JsonLines:
-    """One JSON object a line, flushed at once, so that a killed run leaves all it had said."""
+    """One JSON object a line, flushed at once, so that a killed run leaves all it had said.
+
+    Raises:
+        LogError: the file cannot be made or written.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  lives as long as the run
+        self._path = path
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  lives as long as the run
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LogError(f"log {self._path} cannot be written: {error.strerror}") from error
 
     def write(self, kind: str, **values: Any) -> None:
         row = {"kind": kind, "time": round(time.time(), 3), **{name: plain(value) for name, value in values.items()}}
-        self._stream.write(json.dumps(row) + "\n")
-        self._stream.flush()
+        with self._explained():
+            self._stream.write(json.dumps(row) + "\n")
+            self._stream.flush()
 
     def close(self) -> None:
-        self._stream.close()
+        with self._explained():
+            self._stream.close()
 
 
 def plain(value: Any) -> Any:
@@ -89,6 +111,8 @@ class TrainLog:
         """
         Args:
             images: images of all workers in one step.
+        Raises:
+            LogError: the files cannot be made.
         """
         self._chief = chief
         if not chief:
@@ -97,21 +121,37 @@ class TrainLog:
         from tqdm import tqdm
 
         self._lines = JsonLines(log_file or results_dir / "train.jsonl")
-        self._board = tf.summary.create_file_writer(str(results_dir / "logs"))
+        self._folder = results_dir / "logs"
+        with self._board_explained():
+            self._board = tf.summary.create_file_writer(str(self._folder))
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="img", unit_scale=images, desc="train", file=sys.stderr,
             disable=None,
         )  # fmt: skip
 
+    @contextlib.contextmanager
+    def _board_explained(self) -> Iterator[None]:
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise LogError(f"TensorBoard's files in {self._folder} cannot be written: {error.message}") from error
+
     def event(self, kind: str, **values: Any) -> None:
-        """A row of the JSON lines log; numbers also go to TensorBoard when the row has a step."""
+        """A row of the JSON lines log; numbers also go to TensorBoard when the row has a step.
+
+        Raises:
+            LogError: it cannot be written.
+        """
         if not self._chief:
             return
         import tensorflow as tf
 
+        values = {name: plain(value) for name, value in values.items()}
         self._lines.write(kind, **values)
         if "step" in values:
-            with self._board.as_default(step=int(values["step"])):
+            with self._board_explained(), self._board.as_default(step=int(values["step"])):
                 for name, value in _flat(values):
                     tf.summary.scalar(f"{kind}/{name}", value)
 
@@ -126,29 +166,40 @@ class TrainLog:
 
         Args:
             images: (N,H,W,C) in [-1,1]; masks, probabilities: (N,H,W,1) in [0,1].
+        Raises:
+            LogError: they cannot be written.
         """
         if not self._chief:
             return
         import tensorflow as tf
 
-        shown = np.clip((images[:4].astype(np.float32) + 1) / 2, 0, 1)
+        shown = np.clip((images.astype(np.float32) + 1) / 2, 0, 1)
         columns = [
-            np.broadcast_to(part[:4].astype(np.float32), (*shown.shape[:3], 3))
-            for part in (shown, masks, probabilities)
+            np.broadcast_to(part.astype(np.float32), (*shown.shape[:3], 3)) for part in (shown, masks, probabilities)
         ]
-        with self._board.as_default(step=step):
-            tf.summary.image("crop_mask_prediction", np.concatenate(columns, axis=2), max_outputs=4)
+        with self._board_explained(), self._board.as_default(step=step):
+            tf.summary.image("crop_mask_prediction", np.concatenate(columns, axis=2), max_outputs=len(shown))
 
     def close(self) -> None:
-        if self._chief:
-            self._bar.close()
-            self._lines.close()
+        """Let go of all of it; what cannot be written any more is only warned of, as the run has ended either way."""
+        if not self._chief:
+            return
+        self._bar.close()
+        for finish in (self._lines.close, self._close_board):
+            try:
+                finish()
+            except LogError as error:
+                log.warning("%s", error)
+
+    def _close_board(self) -> None:
+        with self._board_explained():
             self._board.close()
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[Any]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a row of plain values, its step apart, by names like "dice/0.5"."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and name != "step":
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
             yield f"{prefix}{name}", float(value)

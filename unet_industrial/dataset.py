@@ -167,11 +167,31 @@ class RecordSource:
         data = data.batch(batch_size, drop_remainder=True)
         return data.prefetch(self._data.prefetch_batches or tf.data.AUTOTUNE)
 
+    def find_damage(self, positions: Sequence[int]) -> Optional[str]:
+        """See the function of that name."""
+        draws = self._sampler.draw(positions)
+        for record, member in zip(draws.record, draws.member):
+            try:
+                records.parse_member(tf.constant(self._reader.read(int(record))), member, self._model.in_channels)
+            except RecordFileError as error:
+                return str(error)
+            except tf.errors.OpError as error:
+                return f"{self._index.name(int(record))}: damaged record ({error.message.splitlines()[0]})"
+        return None
+
     def _example(self, record: tf.Tensor, member: tf.Tensor, pair_seed: tf.Tensor, own_seed: tf.Tensor) -> Batch:
         serialised = read_record(self._reader, record)
         example = records.parse_member(serialised, member, self._model.in_channels)
         drawn = (pair_seed, own_seed) if self._data.augment else None
         return finish(example, self._model, self._data, drawn)
+
+
+def find_damage(source: BatchSource, position: int, examples: int) -> Optional[str]:
+    """The first of these examples of the stream that cannot be read and decoded, named with what is wrong with it.
+
+    For the message after `batches` has failed. None: all are well, or they do not come from record files.
+    """
+    return source.find_damage(range(position, position + examples)) if isinstance(source, RecordSource) else None
 
 
 def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:

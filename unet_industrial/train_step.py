@@ -130,13 +130,15 @@ class TrainStep:
         Returns:
             Scalars, equal on all workers unless said otherwise: `loss` (all terms), `mask_loss`, `image_loss`,
             `dice_loss`, `l2`, `gradient_norm`, `dice` (one value a threshold of `metrics.THRESHOLDS`), `finite` (bool:
-            False means that nothing was updated and training cannot go on), `own_finite` (this worker's own batch),
+            False means that nothing was updated and training cannot go on), `own_finite` (this worker's own images and
+            logits; a ReLU may hide a NaN from the loss),
             `stop` (some worker was asked to stop), `loss_scale`.
         """
         parts = [self._gradients(batch, detailed) for batch in batches]
         gradients = [tf.add_n(of_one) / len(parts) for of_one in zip(*(part[0] for part in parts))]
         terms = tf.add_n([part[1] for part in parts]) / len(parts)
         dice = tf.add_n([part[2] for part in parts]) / len(parts)
+        own_finite = tf.reduce_all(tf.math.is_finite([part[3] for part in parts]))
         averaged = self._average(self._unscaled(gradients))
         shared = self._sum(tf.concat([terms / self._workers, dice / self._workers, [tf.cast(stop, tf.float32)]], 0))
         mask_loss, image_loss, dice_loss = shared[0], shared[1], shared[2]
@@ -156,13 +158,14 @@ class TrainStep:
             "gradient_norm": norm,
             "dice": shared[3:-1],
             "finite": finite,
-            "own_finite": tf.reduce_all(tf.math.is_finite(terms)),
+            "own_finite": own_finite,
             "stop": shared[-1] > 0,
             "loss_scale": self._optimizer.loss_scale if self._loss_scaling else tf.constant(1.0),
         }
 
-    def _gradients(self, batch: Batch, detailed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """(scaled gradients, [mask, image, dice] losses, Dice at each threshold) of this worker's micro-batch."""
+    def _gradients(self, batch: Batch, detailed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Of this worker's micro-batch: scaled gradients, [mask, image, dice] losses, Dice at each threshold, and a sum
+        that is finite if its images and logits are."""
         mask, labels = batch["mask"], batch["label"]
         with tf.GradientTape() as tape:
             logits = tf.cast(self._forward(network_input(batch["image"], self._model_config)), tf.float32)
@@ -181,7 +184,8 @@ class TrainStep:
             scaled = self._optimizer.get_scaled_loss(objective) if self._loss_scaling else objective
         gradients = tape.gradient(scaled, self._variables)
         dice = tf.cond(detailed, lambda: mean_dice(tf.sigmoid(logits), mask), lambda: tf.zeros(len(metrics.THRESHOLDS)))
-        return gradients, tf.stack([mask_loss, image_loss, dice_loss]), dice
+        seen = tf.reduce_sum(tf.cast(batch["image"], tf.float32)) + tf.reduce_sum(logits)
+        return gradients, tf.stack([mask_loss, image_loss, dice_loss]), dice, seen
 
     def _loss(self, name: str, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         loss = losses.get_loss(name)
