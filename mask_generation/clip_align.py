@@ -18,7 +18,7 @@ from mask_generation.clip_result import ClipOutcome, Note
 from mask_generation.datasets import FakeClip
 from mask_generation.video import Limits, VideoError, VideoReader, sample_indices
 
-SHORT_SHARE = 0.9  # a fake of which less has a frame of the original is reported as partial
+SHORT_SHARE = 2 / 3  # a fake of which less has a frame of the original is reported as partial
 
 
 @dataclasses.dataclass

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from mask_generation.datasets import ClipGroup, FakeClip
 from mask_generation.faces import CROP_MARGIN, CROP_SIZE_PX
 from mask_generation.video import Limits
-from unet_industrial.records import FaceGroup
+
+if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+    from unet_industrial.records import FaceGroup
 
 WRITTEN = ("ok", "partial")
 SKIPPED = (
@@ -36,7 +38,7 @@ class GroupConfig:
     Attributes:
         frames: sampled frames a clip, evenly spread.
         recipe: name of a mask recipe of `masks.get_recipe`.
-        max_faces: people a clip, the most often seen first.
+        max_faces: people at one moment, the most often seen first.
         min_frames: shorter clips are `too_short`.
         track_rate_hz: frames a second looked at for tracking, beside the sampled ones.
     """

@@ -5,6 +5,7 @@ The original and all its copies are read side by side, so that nothing of a clip
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import math
@@ -23,6 +24,8 @@ from unet_industrial.records import FaceImage
 
 CONTEXT = 3.0  # side of the region that a recipe sees, over the face's; the codec's noise is measured around the face
 PRESENCE = 0.2  # share of the sampled frames in which a person must be seen
+GRID_PER_SAMPLE = 8  # frames looked at for tracking, at most, for each sampled one
+MAX_GAP_S = 1.5  # a person unseen for longer is another one; more where the grid is coarser
 MIN_VISIBLE_PX = 8  # of a face's box in a fake that shows a part of the picture only
 
 
@@ -48,11 +51,11 @@ def find_people(
     fps: Optional[float],
     stations: Stations,
 ) -> list[Track]:
-    """People of the original, tracked over the sampled frames and, where a clip is short, a grid between them."""
-    stride = max(1, round((fps or 25.0) / config.track_rate_hz))
-    grid = range(0, max(indices, default=-1) + 1, stride)
-    looked_at = sorted({*indices, *(grid if len(grid) <= 8 * config.frames else ())})
-    tracker = FaceTracker(detector, config.detect_every_s)
+    """People of the original, tracked over the sampled frames and a grid between them, coarser in long clips."""
+    rate, length = fps or 25.0, max(indices, default=-1) + 1
+    stride = max(1, round(rate / config.track_rate_hz), math.ceil(length / (GRID_PER_SAMPLE * config.frames)))
+    looked_at = sorted({*indices, *range(0, length, stride)})
+    tracker = FaceTracker(detector, config.detect_every_s, max_gap_s=max(MAX_GAP_S, 2.5 * stride / rate))
     with VideoReader(original.path, config.limits) as reader:
         frames = reader.frames(looked_at)
         while True:
@@ -65,9 +68,14 @@ def find_people(
         note_stats(original, reader)
     wanted = set(indices)
     present = [t for t in tracker.tracks() if len(wanted.intersection(t.indices)) >= max(1, PRESENCE * len(indices))]
-    for track in present:
-        track.boxes = track.smoothed()
-    return present[: config.max_faces]
+    kept: list[Track] = []
+    crowd = collections.Counter[int]()
+    for track in present:  # after a cut people count anew, so the limit is on those seen at one moment
+        if all(crowd[index] < config.max_faces for index in track.indices):
+            crowd.update(track.indices)
+            track.boxes = track.smoothed()
+            kept.append(track)
+    return kept
 
 
 class _Follower:

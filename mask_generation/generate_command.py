@@ -34,7 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("frames", base.frames, "Frames taken from a clip, evenly spread.", lower_bound=1)
     flags.DEFINE_integer("crop_size", base.crop_size, "Side of the crops, px.", lower_bound=16)
     flags.DEFINE_float("crop_margin", base.crop_margin, "Side of the crop over that of the face.", lower_bound=1.0)
-    flags.DEFINE_integer("max_faces", base.max_faces, "People in a clip, the most often seen first.", lower_bound=1)
+    flags.DEFINE_integer("max_faces", base.max_faces, "People at one moment, the most often seen first.", lower_bound=1)
     flags.DEFINE_integer("min_frames", base.min_frames, "Shorter clips are too_short.", lower_bound=1)
     flags.DEFINE_integer("processes", None, "Clip groups done at a time. [default: one a core]", lower_bound=1)
     flags.DEFINE_integer("shard_groups", run.shard_groups, "Clip groups in a record file.", lower_bound=1)

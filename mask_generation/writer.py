@@ -14,9 +14,10 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from unet_industrial.records import FaceGroup, encode_group, parse_group
+if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+    from unet_industrial.records import FaceGroup
 
 FORMAT = 1
 COLUMNS = (  # of a manifest's row for one example; `record` and `member` say where it lies in its shard
@@ -53,6 +54,8 @@ def example_rows(serialised: bytes, record: int) -> list[list[Any]]:
     """The manifest's rows of one record; pictures stay encoded. The same bytes always give the same rows."""
     import tensorflow as tf
 
+    from unet_industrial.records import parse_group
+
     fields = {
         name: value.numpy()
         for name, value in parse_group(tf.constant(serialised)).items()
@@ -81,6 +84,8 @@ def write_part(
         OSError: the disk is full, or the folder is gone.
     """
     import tensorflow as tf
+
+    from unet_industrial.records import encode_group
 
     started = time.process_time()
     path.parent.mkdir(parents=True, exist_ok=True)

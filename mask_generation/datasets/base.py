@@ -7,8 +7,20 @@ import os
 from typing import Optional
 
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = tuple(
-    f".{name}" for name in ["mp4", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "m4v", "ts", "flv", "wmv", "3gp", "gif"]
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".m4v",
+    ".ts",
+    ".flv",
+    ".wmv",
+    ".3gp",
+    ".gif",
 )
 
 
