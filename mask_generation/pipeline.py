@@ -141,6 +141,7 @@ class _Run:
         self._open: dict[str, set[Path]] = {}
         self.left: list[Job] = []
         self._deaths: collections.Counter[tuple[Path, str]] = collections.Counter()
+        self._damaged: collections.Counter[Path] = collections.Counter()
         self._same_bug: tuple[str, int] = ("", 0)
 
     def look(self, progress: Callable[[int, dict[str, int], bool], None]) -> int:
@@ -170,13 +171,15 @@ class _Run:
         config = self._config
         work = Work(build, functools.partial(do_job, config.group))
         try:
-            for job, answer in workers.run(self.left, work, config.processes, self._limit_s, self._again):
-                clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)
-                progress(len(clips), _states(clips), False)
-                self._open[job.shard].discard(job.part)
-                if not self._open[job.shard]:
-                    self._join(job.shard)
-        except (workers.WorkersError, writer.WriterError, OSError) as error:
+            while self.left:
+                jobs, self.left = self.left, []
+                for job, answer in workers.run(jobs, work, config.processes, self._limit_s, self._again):
+                    clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)
+                    progress(len(clips), _states(clips), False)
+                    self._open[job.shard].discard(job.part)
+                    if not self._open[job.shard]:
+                        self._join(job.shard)
+        except (workers.WorkersError, writer.DamagedPart, OSError) as error:
             raise PipelineError(f"{error}\nWhat is done is kept: the same command goes on from here.") from error
 
     def _limit_s(self, job: Job) -> float:
@@ -221,7 +224,18 @@ class _Run:
         return clips
 
     def _join(self, shard: str) -> None:
-        writer.join_parts(self._folder / shard, [job.part for job in self._of_shard[shard]])
+        """Make a shard of its parts; one that has gone bad since is done again (unless that keeps happening)."""
+        parts = {job.part: job for job in self._of_shard[shard]}
+        try:
+            writer.join_parts(self._folder / shard, list(parts))
+        except writer.DamagedPart as error:
+            self._damaged[error.path] += 1
+            if self._damaged[error.path] >= ATTEMPTS:
+                raise
+            writer.contents_path(error.path).unlink(missing_ok=True)
+            self._open[shard] = {error.path}
+            self.left.append(parts[error.path])
+            return
         shutil.rmtree(self._folder / WORK / shard, ignore_errors=True)
 
 

@@ -27,8 +27,12 @@ COLUMNS = (  # of a manifest's row for one example; `record` and `member` say wh
 _COPY_BYTES = 1 << 20
 
 
-class WriterError(Exception):
-    """Record files cannot be written, or one that was written is damaged; the message names it."""
+class DamagedPart(Exception):
+    """A part is not what it was when it was written; `path` is without suffix, as everywhere here."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{record_path(path)}: {reason}")
+        self.path = path
 
 
 @dataclasses.dataclass
@@ -118,7 +122,7 @@ def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
     """Join parts into `<path>.tfrecord` with `<path>.json`; the parts are left where they are.
 
     Raises:
-        WriterError: a part is not what its JSON says.
+        DamagedPart: a part is not what its JSON says.
         OSError: the disk is full.
     """
     whole = Contents(0, 0, "", [], [], {})
@@ -129,7 +133,7 @@ def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
             for part in parts:
                 contents = read_contents(part)
                 if contents is None:
-                    raise WriterError(f"{record_path(part)}: not whole, or not there")
+                    raise DamagedPart(part, "not whole, or not there")
                 for block in _checked_blocks(part, contents):
                     output.write(block)
                     digest.update(block)
@@ -160,7 +164,7 @@ def _checked_blocks(part: Path, contents: Contents) -> Iterator[bytes]:
             digest.update(block)
             yield block
     if digest.hexdigest() != contents.sha256:
-        raise WriterError(f"{record_path(part)}: its SHA-256 is not the one it was written with: damaged on the disk")
+        raise DamagedPart(part, "its SHA-256 is not the one it was written with: damaged on the disk")
 
 
 def record_path(path: Path) -> Path:
