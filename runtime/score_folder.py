@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mask_generation import workers
 from mask_generation.video import VideoError, printable
 from runtime import overlay, score_pool
 from runtime.score_pool import Job, OutputError, WorkerSetup
@@ -206,7 +207,7 @@ def score_folder(
     fingerprint: str,
     config: ScoreConfig,
     trust: bool = False,
-    workers: int | None = None,
+    processes: int | None = None,
     timeout_s: float = 900.0,
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
@@ -215,13 +216,11 @@ def score_folder(
 
     Args:
         fingerprint: of settings and model, see `ScoreConfig.fingerprint`.
-        workers: processes; None: one a core.
+        processes: how many; None: one a core.
         progress: called with each result and whether it came from an earlier run.
     Raises:
         PoolError: no worker can be started.
     """
-    from runtime.device import cpu_cores
-
     jobs = [job_for(path, f"{fingerprint}:{overlay_video}") for path in files]
     results: dict[str, VideoResult] = {}
     for job in jobs:
@@ -235,12 +234,12 @@ def score_folder(
     todo = list({job.key: job for job in jobs if job.key not in results}.values())
     resumed = len(results)
     if todo:
-        count = min(workers or score_pool.default_workers(len(todo)), len(todo))
+        count = min(processes or score_pool.default_workers(len(todo)), len(todo))
         setup = WorkerSetup(
             model,
             trust,
             config,
-            threads=max(1, cpu_cores() // count),
+            threads=max(1, workers.cpu_cores() // count),
             finish=functools.partial(finish, str(output), overlay_video),
             build=score_pool.build_scorer,
         )
