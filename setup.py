@@ -18,7 +18,10 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.9,<3.12",
     packages=find_packages(include=["unet_industrial*", "mask_generation*", "runtime*"]),
-    package_data={"runtime": ["schemas/*.json", "templates/*", "weights/*"], "mask_generation": ["synthesis/*.npz"]},
+    package_data={
+        "runtime": ["schemas/*.json", "templates/*", "weights/*"],
+        "mask_generation": ["weights/*", "synthesis/*"],
+    },
     install_requires=[
         "absl-py",
         "av>=14",  # time stamps, rotation, corrupt flags and x264, which OpenCV's reader lacks

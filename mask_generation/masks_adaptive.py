@@ -1,75 +1,91 @@
 """The mask recipe `adaptive`: how far two frames differ, against how far the codec alone makes them differ.
 
-Fake and original were compressed apart, so they differ everywhere, most along edges. Three steps tell the two apart:
+1. *Evidence* (`masks_evidence`): differences of colour, texture and detail on a grid that fits the face, in multiples
+   of the noise measured outside it.
+2. *Judgement*: two small perceptrons turn a cell's evidence and place into the log odds that it was faked; the second
+   also sees what the first said nearby, at three distances, which closes gaps (untouched cheeks inside a swapped face)
+   and drops specks. Their weights come from real faces manipulated with exact masks at CRF 0 to 44
+   (`benchmarks/mask_fit.py`); `docs/masks.md` says how well they do on other people.
+3. *Shape*: interpolated to pixels, small islands dropped, holes filled; nothing outside the face's region.
 
-1. *Evidence*. Two maps of the signed difference d: `low` = |G d| and `high` = sqrt(G (d - G d)^2), G a Gaussian wide
-   against the codec's blocks. Smoothing the signed difference averages the codec's noise away and keeps a shift of
-   colour; `high` keeps changes of sharpness and texture, which leave no shift.
-2. *Noise*. Outside the face both maps hold nothing but the codec. There their upper quantile is taken as a function of
-   how busy the picture is (gradient of the original), and evidence is divided by what is expected at that busyness.
-3. *Shape*. Seeds well above the noise, grown into what is connected and above it, inside the face region only; gaps
-   closed and holes filled (untouched cheeks inside a swapped face), and small islands dropped.
-
-A sequence carries the evidence from frame to frame in the box's coordinates.
+A sequence carries the log odds from frame to frame in the box's coordinates.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import os
+from collections.abc import Sequence
 from typing import Optional
 
 import cv2
 import numpy as np
 
-from mask_generation.masks import BoxLike, MaskResult, MaskSequence, Recipe, check_frames, clip_box, large_components
+from mask_generation.masks import BoxLike, MaskResult, MaskSequence, Recipe, check_frames, large_components
+from mask_generation.masks_evidence import REGION, Evidence, box_side, gather
 
-GRID_PX = 192  # side of the square in which evidence is remembered
+WEIGHTS = os.path.join(os.path.dirname(__file__), "weights", "masks_adaptive.npz")
+CONTEXT_SIGMAS = (2.0, 5.0, 12.0)  # in cells: how far the second perceptron looks
+MEMORY_HW = (128, 96)  # grid over the region in which log odds are remembered
+MOST_LOG_ODDS = 12.0
+Layers = Sequence[np.ndarray]  # weights and biases in turn
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveSettings:
-    """Lengths are shares of the face box's side (the square root of its area). Tuned in `benchmarks/masks.py`.
-
-    Attributes:
-        region: the mask stays inside the box grown by this.
-        surround: noise is measured inside the box grown by this, outside `clear`.
-        clear: nothing inside the box grown by this counts as free of manipulation.
-        sigma: Gaussian of the evidence; never below `min_sigma_px`.
-        quantile: of the evidence outside the face that is taken as the codec's level.
-        floor_low, floor_high: least such level in grey levels, for lossless material.
-        seed, grow: evidence over noise from which a pixel starts a region, and from which it joins one.
-        close: radius of the closing that bridges gaps.
-        min_area: smallest island, as a share of the box's area.
-        memory_s: time after which a remembered frame counts 1/e; sequences only.
+    """Attributes:
+    level: probability from which a pixel counts as faked.
+    min_area: smallest island, as a share of the box's area.
+    memory_s: time after which a remembered frame counts 1/e; sequences only.
     """
 
-    region: float = 1.25
-    surround: float = 2.5
-    clear: float = 1.3
-    sigma: float = 0.02
-    min_sigma_px: float = 2.0
-    quantile: float = 0.95
-    floor_low: float = 0.6
-    floor_high: float = 1.0
-    seed: float = 2.0
-    grow: float = 1.0
-    close: float = 0.06
-    min_area: float = 0.01
+    level: float = 0.5
+    min_area: float = 0.008
     memory_s: float = 0.15
 
 
-@dataclasses.dataclass
-class Evidence:
-    """Ratio of evidence to noise in a rectangle of the frame (left, top, right, bottom)."""
+@functools.lru_cache(maxsize=2)
+def load_weights(path: str = WEIGHTS) -> tuple[Layers, Layers]:
+    """Layers of both perceptrons."""
+    with np.load(path, allow_pickle=False) as data:
+        first, second = ([data[f"{net}_{i}"] for i in range(int(data[f"{net}_count"]))] for net in ("first", "second"))
+    return first, second
 
-    ratio: np.ndarray  # (h, w) float32
-    window: tuple[int, int, int, int]
-    noise: float
+
+def perceptron(layers: Layers, features: np.ndarray) -> np.ndarray:
+    """(h, w, F) float32 → (h, w) log odds; rectified linear units between the layers."""
+    h, w = features.shape[:2]
+    x = features.reshape(h * w, -1)
+    for i in range(0, len(layers) - 2, 2):
+        x = np.maximum(x @ layers[i] + layers[i + 1], 0)
+    return (x @ layers[-2] + layers[-1]).reshape(h, w)
+
+
+def with_context(features: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """Features and what the first perceptron said: here, nearby at three distances, on average and at most."""
+    p = probability(log_odds)
+    around = [cv2.GaussianBlur(p, (0, 0), s, borderType=cv2.BORDER_REFLECT) for s in CONTEXT_SIGMAS]
+    whole = [np.full(p.shape, value, np.float32) for value in (p.mean(), np.quantile(p, 0.98))]
+    return np.dstack([features, log_odds, *around, *whole])
+
+
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """float32 in (0, 1)."""
+    return (1 / (1 + np.exp(-np.clip(log_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS)))).astype(np.float32)
+
+
+def judge(evidence: Evidence) -> np.ndarray:
+    """(h, w) float32: log odds of each cell."""
+    first, second = load_weights()
+    at_first = perceptron(first, evidence.features)
+    log_odds = perceptron(second, with_context(evidence.features, at_first))
+    return np.clip(log_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS).astype(np.float32)
 
 
 class AdaptiveRecipe(Recipe):
-    """Ours; see the module's text. `level` is `grow` times the noise, in grey levels."""
+    """Ours; see the module's text. `level` is a probability."""
 
     name = "adaptive"
 
@@ -82,65 +98,37 @@ class AdaptiveRecipe(Recipe):
     def _explain(
         self, original: np.ndarray, fake: np.ndarray, face_box: BoxLike, official: Optional[np.ndarray]
     ) -> MaskResult:
-        return self.shape(self.evidence(original, fake, face_box), face_box, original.shape)
+        evidence = gather(original, fake, face_box)
+        return self.shape(judge(evidence), evidence, face_box, original.shape)
 
-    def evidence(self, original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Evidence:
-        """Steps 1 and 2."""
-        s = self.settings
-        side = box_side(face_box)
-        left, top, right, bottom = clip_box(face_box, original.shape, s.surround)
-        real = original[top:bottom, left:right].astype(np.float32)
-        d = fake[top:bottom, left:right].astype(np.float32) - real
-        sigma = max(s.min_sigma_px, s.sigma * side)
-
-        def smooth(x: np.ndarray) -> np.ndarray:
-            return cv2.GaussianBlur(x, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-
-        mean = smooth(d)
-        low = np.sqrt((mean * mean).mean(2))
-        rest = d - mean
-        high = np.sqrt(smooth((rest * rest).mean(2)))
-        grey = cv2.cvtColor(original[top:bottom, left:right], cv2.COLOR_RGB2GRAY).astype(np.float32)
-        busy = smooth(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4)
-
-        outside = np.ones(low.shape, bool)
-        x0, y0, x1, y1 = clip_box(face_box, original.shape, s.clear)
-        outside[y0 - top : y1 - top, x0 - left : x1 - left] = False
-        low_level = noise_level(low, busy, outside, s.quantile, s.floor_low)
-        high_level = noise_level(high, busy, outside, s.quantile, s.floor_high)
-        ratio = np.maximum(low / low_level, high / high_level)
-        return Evidence(ratio, (left, top, right, bottom), float(np.median(np.hypot(low_level, high_level))))
-
-    def shape(self, evidence: Evidence, face_box: BoxLike, frame_shape: tuple[int, ...]) -> MaskResult:
+    def shape(
+        self, log_odds: np.ndarray, evidence: Evidence, face_box: BoxLike, frame_shape: tuple[int, ...]
+    ) -> MaskResult:
         """Step 3."""
         s = self.settings
-        side = box_side(face_box)
-        left, top, _, _ = evidence.window
-        x0, y0, x1, y1 = clip_box(face_box, frame_shape, s.region)
-        ratio = evidence.ratio[y0 - top : y1 - top, x0 - left : x1 - left]
-        weak = ratio > s.grow
-        seeds = ratio > s.seed
-        count, labels = cv2.connectedComponents(weak.astype(np.uint8), connectivity=8)
-        seeded = np.zeros(count, bool)
-        seeded[np.unique(labels[seeds])] = True
-        seeded[0] = False
-        region = seeded[labels]
-        region = close_and_fill(region, max(1, round(s.close * side)))
-        region = large_components(region, max(1, round(s.min_area * side * side)))
-        soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), max(1.0, s.sigma * side / 2))
+        left, top, right, bottom = (round(v) for v in evidence.rect)
+        shift = math.log(s.level / (1 - s.level))
+        fine = cv2.resize(log_odds - np.float32(shift), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+        soft = probability(fine)
+        if not evidence.differs:
+            soft[:] = 0
+        region = large_components(soft > 0.5, max(1, round(s.min_area * box_side(face_box) ** 2)))
+        filled = fill_holes(region)
+        soft = np.where(filled & (soft <= 0.5), np.float32(0.51), soft)
+        soft = np.where(~filled & (soft > 0.5), np.float32(0), soft)
         mask = np.zeros(frame_shape[:2], np.float32)
-        mask[y0:y1, x0:x1] = soft
-        return self.result(mask, face_box, s.grow * evidence.noise, evidence.noise)
+        mask[top:bottom, left:right] = soft
+        return self.result(mask, face_box, s.level, evidence.noise)
 
 
 class AdaptiveSequence(MaskSequence):
-    """Evidence of earlier frames, moved with the box and fading with time, joins that of the present one."""
+    """Log odds of earlier frames, moved with the box and fading with time, join those of the present one."""
 
     recipe: AdaptiveRecipe
 
     def __init__(self, recipe: AdaptiveRecipe) -> None:
         super().__init__(recipe)
-        self._memory: Optional[np.ndarray] = None  # (GRID_PX, GRID_PX) log ratio over the box grown by `region`
+        self._memory: Optional[np.ndarray] = None  # MEMORY_HW log odds over the box grown by REGION
         self._weight = 0.0
         self._time_s = 0.0
 
@@ -153,80 +141,47 @@ class AdaptiveSequence(MaskSequence):
         official: Optional[np.ndarray] = None,
     ) -> MaskResult:
         check_frames(original, fake, face_box)
-        settings = self.recipe.settings
-        evidence = self.recipe.evidence(original, fake, face_box)
-        to_grid = self._transform(face_box, evidence.window)
-        now = np.log(np.maximum(evidence.ratio, 1e-2))
-        size = evidence.ratio.shape
-        current = cv2.warpAffine(now, to_grid, (GRID_PX, GRID_PX), borderMode=cv2.BORDER_REPLICATE)
-        if self._memory is not None:
-            kept = self._weight * math.exp(-abs(time_s - self._time_s) / settings.memory_s)
-            blended = (now + kept * self._back(to_grid, size)) / (1 + kept)
-            evidence = dataclasses.replace(evidence, ratio=np.exp(blended))
+        evidence = gather(original, fake, face_box)
+        now = judge(evidence)
+        to_memory = _transform(face_box, evidence, now.shape)
+        size = MEMORY_HW[::-1]
+        current = cv2.warpAffine(now, to_memory, size, borderMode=cv2.BORDER_REPLICATE)
+        if self._memory is None:
+            self._memory, self._weight = current, 1.0
+        else:
+            kept = self._weight * math.exp(-abs(time_s - self._time_s) / self.recipe.settings.memory_s)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            before = cv2.warpAffine(
+                self._memory, to_memory, now.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+            now = (now + kept * before) / (1 + kept)
             self._memory = (current + kept * self._memory) / (1 + kept)
             self._weight = 1 + kept
-        else:
-            self._memory, self._weight = current, 1.0
         self._time_s = time_s
-        return self.recipe.shape(evidence, face_box, original.shape)
-
-    def _back(self, to_grid: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        return cv2.warpAffine(
-            self._memory, to_grid, (size[1], size[0]), flags=cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-        )
-
-    def _transform(self, face_box: BoxLike, window: tuple[int, int, int, int]) -> np.ndarray:
-        """(2, 3): window pixels → grid pixels."""
-        x0, y0, x1, y1 = (float(v) for v in face_box)
-        scale = self.recipe.settings.region
-        sx, sy = GRID_PX / ((x1 - x0) * scale), GRID_PX / ((y1 - y0) * scale)
-        cx, cy = (x0 + x1) / 2 - window[0], (y0 + y1) / 2 - window[1]
-        return np.array([[sx, 0, GRID_PX / 2 - sx * cx], [0, sy, GRID_PX / 2 - sy * cy]], np.float32)
+        return self.recipe.shape(now, evidence, face_box, original.shape)
 
 
-def box_side(face_box: BoxLike) -> float:
-    """Side in pixels of the square of the box's area."""
+def _transform(face_box: BoxLike, evidence: Evidence, shape: tuple[int, ...]) -> np.ndarray:
+    """(2, 3): the evidence's cells → cells of the memory."""
+    left, top, right, bottom = evidence.rect
     x0, y0, x1, y1 = (float(v) for v in face_box)
-    return math.sqrt((x1 - x0) * (y1 - y0))
+    width, height = (x1 - x0) * REGION, (y1 - y0) * REGION
+    per_x, per_y = (right - left) / shape[1], (bottom - top) / shape[0]
+    sx, sy = MEMORY_HW[1] / width, MEMORY_HW[0] / height  # cells of the memory a pixel
+    origin_x, origin_y = left - ((x0 + x1) - width) / 2, top - ((y0 + y1) - height) / 2
+    # Cell centres lie at whole numbers for OpenCV: pixel = (cell + 0.5) * per + left.
+    return np.array(
+        [
+            [per_x * sx, 0, (0.5 * per_x + origin_x) * sx - 0.5],
+            [0, per_y * sy, (0.5 * per_y + origin_y) * sy - 0.5],
+        ],
+        np.float32,
+    )
 
 
-def close_and_fill(region: np.ndarray, radius_px: int) -> np.ndarray:
-    """(h, w) bool: gaps up to about 2 radii closed, and holes that touch no border filled."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    padded = np.pad(region.astype(np.uint8), radius_px + 1)  # or the closing would stick to the border
-    padded = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
+def fill_holes(region: np.ndarray) -> np.ndarray:
+    """(h, w) bool with every hole filled that touches no border."""
+    padded = np.pad(region.astype(np.uint8), 1)
     outlines, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(padded, outlines, -1, 1, thickness=cv2.FILLED)
-    inner = padded[radius_px + 1 : -radius_px - 1, radius_px + 1 : -radius_px - 1]
-    return inner.astype(bool)
-
-
-NOISE_BINS = 8
-ENOUGH_PX = 2000  # fewer pixels outside the face than this say little about the codec
-
-
-def noise_level(
-    evidence: np.ndarray, busy: np.ndarray, outside: np.ndarray, quantile: float, floor: float
-) -> np.ndarray:
-    """(h, w): the level the codec alone is expected to reach at each pixel, at least `floor`.
-
-    Args:
-        evidence, busy: (h, w) float32. outside: (h, w) bool, where nothing was manipulated.
-
-    With a face that fills the picture there is too little outside; then the lower quarter of the whole window stands
-    in, as most manipulations leave the window's corners alone.
-    """
-    if np.count_nonzero(outside) < ENOUGH_PX:
-        level = float(np.quantile(evidence, 0.25)) * 2
-        return np.full(evidence.shape, max(floor, level), np.float32)
-    values, at = evidence[outside], busy[outside]
-    edges = np.quantile(at, np.linspace(0, 1, NOISE_BINS + 1))
-    which = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, NOISE_BINS - 1)
-    centres, levels = [], []
-    for index in range(NOISE_BINS):
-        inside = which == index
-        if np.count_nonzero(inside) >= ENOUGH_PX // NOISE_BINS // 2:
-            centres.append(float(at[inside].mean()))
-            levels.append(float(np.quantile(values[inside], quantile)))
-    curve = np.maximum.accumulate(levels)  # busier places are never quieter
-    return np.maximum(np.interp(busy, centres, curve), floor).astype(np.float32)
+    return padded[1:-1, 1:-1].astype(bool)
