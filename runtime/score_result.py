@@ -150,7 +150,9 @@ class VideoResult:
         """
         known = {field.name for field in dataclasses.fields(cls)} - {"evidence"}
         plain = {name: value for name, value in values.items() if name in known}
-        plain["rows"] = tuple(FaceRow(*numbers, features=tuple(features)) for *numbers, features in plain["rows"])
+        names = [field.name for field in dataclasses.fields(FaceRow)]
+        rows = [dict(zip(names, row)) for row in plain["rows"]]
+        plain["rows"] = tuple(FaceRow(**{**row, "features": tuple(row["features"])}) for row in rows)
         plain["segments"] = tuple((float(a), float(b), float(c)) for a, b, c in plain["segments"])
         for name in ("faces", "sample_times_s", "thumbnails"):
             plain[name] = tuple(plain[name])
