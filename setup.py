@@ -20,7 +20,7 @@ setup(
     packages=find_packages(include=["unet_industrial*", "mask_generation*", "runtime*"]),
     package_data={
         "runtime": ["schemas/*.json", "templates/*", "weights/*"],
-        "mask_generation": ["weights/*", "synthesis/*"],
+        "mask_generation": ["weights/*", "synthesis/*.npz"],
     },
     install_requires=[
         "absl-py",
@@ -32,7 +32,7 @@ setup(
         # mtcnn 1.0.0 declares Python >= 3.10 but runs on 3.9; launch.sh installs it there with --ignore-requires-python
         "mtcnn>=1.0.0; python_version >= '3.10'",
         "numpy<2",
-        "opencv-python-headless",  # the same cv2 as opencv-python without its windows, which need an X server's libraries
+        "opencv-python-headless",  # the same cv2 as opencv-python without windows, which need an X server's libraries
         "pandas",
         "protobuf<5",
         "pyarrow",
