@@ -18,7 +18,6 @@ from typing import Any, Optional
 import numpy as np
 
 from unet_industrial.config import Config, DataConfig, ModelConfig, TrainConfig
-from unet_industrial.records import FAKE_PIXEL
 
 _LEARNING = {
     "batch_size": 8,
@@ -92,6 +91,8 @@ def cut_window(mask: np.ndarray, size: int, rng: np.random.Generator) -> tuple[i
 
 def fake_share(mask: np.ndarray) -> float:
     """Share of pixels that count as faked, of a (H, W) uint8 mask."""
+    from unet_industrial.records import FAKE_PIXEL  # here, as it loads TensorFlow
+
     return float(np.mean(mask >= FAKE_PIXEL))
 
 
@@ -123,7 +124,8 @@ class _Maker:
             "key": np.empty(count, object),
             "frame_index": np.empty(count, np.int64),
         }
-        pair, index, window = None, -1, np.s_[:, :]
+        pair, index = None, -1
+        window: tuple[slice, slice] = (slice(None), slice(None))
         for row, example in enumerate(range(first, first + count)):
             if pair is None or example // 2 != index:
                 index = example // 2

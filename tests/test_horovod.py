@@ -81,23 +81,31 @@ def worker_process(results, **environment):
     return found[0]
 
 
-@pytest.mark.parametrize("workers, loss", [(2, "adaptive_loss"), (3, "dice_sorensen")])
-@needs_horovod
-def test_workers_with_uneven_shards_do_what_one_process_does(tmp_path, workers, loss):
-    # 5 groups and 12 images a step: shards are uneven and epochs end within steps; 2 groups to evaluate leave the
-    # third worker nothing at all.
-    data = write_dataset(tmp_path / "data", train=5, val=2)
-    flags = ["--num_iter=5", "--exec_mode=train_and_evaluate", f"--loss_fn_name={loss}"]
-    alone = train_command(data, tmp_path / "one", *flags, "--batch_size=12")
+def compare_with_one_process(folder, workers, loss, mode):
+    """Five steps of some workers and of one process with the same global batch of 12."""
+    data = write_dataset(folder / "data", train=5, val=2)  # epochs end within a step, unevenly
+    flags = ["--num_iter=5", f"--exec_mode={mode}", f"--loss_fn_name={loss}"]
+    alone = train_command(data, folder / "one", *flags, "--batch_size=12")
     assert main(alone[3:]) == 0
-    together = train_command(data, tmp_path / "many", *flags, f"--batch_size={12 // workers}")
-    run([HOROVODRUN, "-np", workers, "--gloo", *together], tmp_path / "many.log")
-    one, many = rows(tmp_path / "one"), rows(tmp_path / "many")
+    together = train_command(data, folder / "many", *flags, f"--batch_size={12 // workers}")
+    run([HOROVODRUN, "-np", workers, "--gloo", *together], folder / "many.log")
+    one, many = rows(folder / "one"), rows(folder / "many")
     assert len(one) == len(many) == 5
     for alone, together in zip(one, many):
         assert together["loss"] == pytest.approx(alone["loss"], abs=1e-5)
         assert together["gradient_norm"] == pytest.approx(alone["gradient_norm"], rel=1e-4)
     assert one[0]["loss"] != one[-1]["loss"]
+
+
+@needs_horovod
+def test_two_workers_do_what_one_process_does(tmp_path):
+    compare_with_one_process(tmp_path, 2, "adaptive_loss", "train")
+
+
+@needs_horovod
+def test_three_workers_with_uneven_shards_train_and_evaluate_as_one_process_does(tmp_path):
+    compare_with_one_process(tmp_path, 3, "dice_sorensen", "train_and_evaluate")
+    # 2 groups to evaluate leave the third worker nothing at all
     alone, together = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "many"))
     assert together["crops"] == alone["crops"] == 4
     assert together["mean_score_fake"] == pytest.approx(alone["mean_score_fake"], abs=1e-4)
