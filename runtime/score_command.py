@@ -36,6 +36,7 @@ def define_flags() -> None:
         flags.mark_flag_as_required(name)
     flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
     flags.DEFINE_integer("num_workers", None, "Processes. [default: one a core]", lower_bound=1)
+    flags.DEFINE_string("ray_address", "", "Score on a Ray cluster: auto, HOST:PORT, or local (a Ray of its own here).")
     flags.DEFINE_float("timeout_s", 900.0, "Seconds one file may take.", lower_bound=0.1)
     flags.DEFINE_boolean("overlay_video", False, "Write each scored video with its masks drawn in, to masks/.")
     flags.DEFINE_boolean("html", True, "Write report.html.")
@@ -112,7 +113,7 @@ def _run(
     found: Found, output: Path, folder: Path, trust: bool, model: dict[str, Any], config: ScoreConfig, start: float
 ) -> int:
     """Score what was found, write everything, say what came of it; returns the exit code."""
-    from runtime import score_outputs, score_pool
+    from runtime import score_outputs
 
     values = flags.FLAGS
     with _Progress(len(found.files)) as progress:
@@ -127,6 +128,7 @@ def _run(
             values.timeout_s,
             values.overlay_video,
             progress,
+            values.ray_address,
         )
     about = {
         "model": {**model, "path": str(folder), "calibrated": any(r.probability is not None for r in run.results)},
@@ -135,7 +137,7 @@ def _run(
         "skipped": [printable(path) for path in found.skipped],
         "wall_s": round(time.monotonic() - start, 2),
         "resumed": run.resumed,
-        "workers": values.num_workers or score_pool.default_workers(len(found.files)),
+        "workers": run.processes,
     }
     document = score_outputs.write_outputs(output, run.results, about)
     written = ["videos.csv", "frames.csv", "report.json"]

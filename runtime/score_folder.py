@@ -194,10 +194,12 @@ def sole_run(output: Path) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class FolderRun:
-    """What `score_folder` did: results in the order of the files, and how many came from an earlier run."""
+    """What `score_folder` did: results in the order of the files, how many came from an earlier run, and the number
+    of processes that made the others (0: there were none)."""
 
     results: tuple[VideoResult, ...]
     resumed: int
+    processes: int
 
 
 def score_folder(
@@ -211,12 +213,14 @@ def score_folder(
     timeout_s: float = 900.0,
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
+    ray_address: str = "",
 ) -> FolderRun:
     """Score files over processes; those whose result is in the output folder already are not looked at again.
 
     Args:
         fingerprint: of settings and model, see `ScoreConfig.fingerprint`.
         processes: how many; None: one a core.
+        ray_address: of a Ray cluster; "": processes on this machine.
         progress: called with each result and whether it came from an earlier run.
     Raises:
         PoolError: no worker can be started.
@@ -232,20 +236,21 @@ def score_folder(
             if progress:
                 progress(before, True)
     todo = list({job.key: job for job in jobs if job.key not in results}.values())
-    resumed = len(results)
+    resumed, count = len(results), 0
     if todo:
-        count = min(processes or score_pool.default_workers(len(todo)), len(todo))
+        count = min(processes or score_pool.default_workers(len(todo), ray_address), len(todo))
         setup = WorkerSetup(
             model,
             trust,
             config,
-            threads=max(1, workers.cpu_cores() // count),
+            threads=1 if ray_address else max(1, workers.cpu_cores() // count),
             finish=functools.partial(finish, str(output), overlay_video),
             build=score_pool.build_scorer,
         )
-        for job, result in score_pool.score_all(todo, setup, count, timeout_s, output / "errors.log"):
+        log_file = output / "errors.log"
+        for job, result in score_pool.score_all(todo, setup, count, timeout_s, log_file, ray_address):
             # A worker that was lost wrote nothing: the next run tries that file again, perhaps with more time.
             results[job.key] = result
             if progress:
                 progress(result, False)
-    return FolderRun(tuple(results[job.key] for job in jobs), resumed)
+    return FolderRun(tuple(results[job.key] for job in jobs), resumed, count)

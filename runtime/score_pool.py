@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mask_generation import workers
+from mask_generation import ray_workers, workers
 from mask_generation.video import TIMEOUT, UNREADABLE, printable
 from runtime.score_result import ScoreConfig, VideoResult
 
@@ -77,20 +77,27 @@ def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: An
 
 
 def score_all(
-    jobs: Sequence[Job], setup: WorkerSetup, processes: int, timeout_s: float, error_log: Path
+    jobs: Sequence[Job],
+    setup: WorkerSetup,
+    processes: int,
+    timeout_s: float,
+    error_log: Path,
+    ray_address: str = "",
 ) -> Iterator[tuple[Job, VideoResult]]:
     """Score every job, in whatever order they finish.
 
     Args:
         timeout_s: seconds one file may take before its worker is killed.
         error_log: file to which the trace of an unexpected error is appended.
+        ray_address: of a Ray cluster to work on, see `mask_generation.ray_workers`; "": processes on this machine.
     Raises:
         PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
     """
     work = workers.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
     count = max(1, min(processes, len(jobs)))
+    run = functools.partial(ray_workers.run, ray_address) if ray_address else workers.run
     try:
-        for job, answer in workers.run(jobs, work, count, lambda _: timeout_s, lambda *_: None):
+        for job, answer in run(jobs, work, count, lambda _: timeout_s, lambda *_: None):
             yield job, _result(job, answer, timeout_s, error_log)
     except workers.WorkersError as error:
         raise PoolError(str(error)) from error
@@ -111,7 +118,16 @@ def _result(job: Job, answer: workers.Answer, timeout_s: float, error_log: Path)
     return VideoResult(name, UNREADABLE, f"unexpected error, see {error_log.name}: {summary}"[:300])
 
 
-def default_workers(files: int) -> int:
-    """One process a core and no more than files; on a GPU at most four share it."""
+def default_workers(files: int, ray_address: str = "") -> int:
+    """One process a core (of the cluster, if there is one) and no more than files; on a GPU at most four share it.
+
+    Raises:
+        PoolError: there is no cluster at that address.
+    """
+    if ray_address:
+        try:
+            return min(ray_workers.cores(ray_address), files)
+        except workers.WorkersError as error:
+            raise PoolError(str(error)) from error
     cores = workers.cpu_cores()
     return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, files))

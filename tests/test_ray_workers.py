@@ -1,0 +1,56 @@
+"""The folder run on a real Ray of its own; skipped with a message where Ray is not installed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+
+import pytest
+
+from mask_generation import ray_workers, workers
+from runtime.score_folder import finish, job_for
+from runtime.score_pool import PoolError, WorkerSetup, score_all
+from runtime.score_result import ScoreConfig
+from tests import quick_scorer
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install -e .[ray] -c constraints.txt")
+
+
+def score(tmp_path, contents, build=quick_scorer.build_obedient, timeout_s=60.0):
+    jobs = []
+    for index, content in enumerate(contents):
+        (tmp_path / f"{index}.mp4").write_text(content)
+        jobs.append(job_for(os.fsencode(tmp_path / f"{index}.mp4"), "settings"))
+    (tmp_path / "out").mkdir()
+    setup = WorkerSetup("m", True, ScoreConfig(), 1, functools.partial(finish, str(tmp_path / "out"), False), build)
+    found = dict(score_all(jobs, setup, 2, timeout_s, tmp_path / "out" / "errors.log", ray_workers.LOCAL))
+    return [found[job] for job in jobs]
+
+
+@needs_ray
+def test_workers_that_die_hang_or_break_cost_one_file_each(tmp_path):
+    results = score(tmp_path, ["0.1", "die", "hang", "break", "0.5"], timeout_s=8)
+    assert [result.state for result in results] == ["ok", "unreadable", "timeout", "unreadable", "ok"]
+    assert [result.score for result in results] == [0.1, None, None, None, 0.5]
+    assert "a bug" in results[3].reason
+    assert len(list((tmp_path / "out" / "results").iterdir())) == 2
+
+
+@needs_ray
+def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(tmp_path):
+    with pytest.raises(PoolError, match="the model is missing"):
+        score(tmp_path, ["0.1"], build=quick_scorer.build_failing)
+
+
+@needs_ray
+def test_an_address_without_a_cluster_is_named():
+    with pytest.raises(workers.WorkersError, match="--ray_address=127.0.0.1:9: no Ray cluster there"):
+        ray_workers.connect("127.0.0.1:9", 1)
+
+
+@pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
+def test_without_ray_the_message_says_how_to_get_it():
+    with pytest.raises(workers.WorkersError, match=r"pip install .*\[ray\]"):
+        ray_workers.connect(ray_workers.LOCAL, 1)
