@@ -92,6 +92,8 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
     writer.write_part(job.part, result.groups, clips, result.seconds)
     crumb.unlink(missing_ok=True)
+    del result
+    workers.free_memory()
     return clips
 
 

@@ -7,7 +7,10 @@ parent and end with it, so that a run which was killed leaves nobody behind that
 from __future__ import annotations
 
 import collections
+import contextlib
+import ctypes
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
@@ -198,6 +201,13 @@ def exit_of(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
+
+
+def free_memory() -> None:
+    """Hand what is free back to the system: glibc keeps the gaps between decoded frames, some 50 MB more a clip group."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def cpu_cores() -> int:
