@@ -46,6 +46,8 @@ setup(
     extras_require={
         "horovod": ["horovod==0.28.1"],
         "dev": ["hypothesis", "mypy", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+        # tf2onnx 1.17 is the first that takes this protobuf; it wants Python 3.10
+        "onnx": ["onnx>=1.16,<1.18", "onnxruntime", "tf2onnx>=1.17; python_version >= '3.10'"],
         "ray": ["ray"],
     },
 )

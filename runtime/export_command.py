@@ -20,6 +20,7 @@ def define_flags() -> None:
     flags.DEFINE_string("export_dir", None, "Where the SavedModel goes.")
     for name in ("model", "export_dir"):
         flags.mark_flag_as_required(name)
+    flags.DEFINE_string("onnx", None, "Also write the model in ONNX to this file, checked in ONNX Runtime.")
     flags.DEFINE_boolean("overwrite", False, "Replace what is in --export_dir.")
     flags.DEFINE_integer("input_size", None, "Side of the crops in pixels. [default: as trained]", lower_bound=16)
     flags.DEFINE_float(
@@ -56,4 +57,12 @@ def main(arguments: Sequence[str]) -> int:
         f"{folder} → {values.export_dir}: crops of {metadata['input_size']} px, "
         f"differs from the live model by at most {metadata['export_error']:.1e}"
     )
+    if values.onnx:
+        from runtime.onnx_export import OnnxError, export_onnx
+
+        try:
+            error = export_onnx(models.load_model(values.export_dir, trust=True), values.onnx)
+        except OnnxError as problem:
+            raise cli.Failure(str(problem)) from problem
+        print(f"{values.onnx}: in ONNX Runtime it differs by at most {error:.1e}")
     return cli.OK
