@@ -16,7 +16,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "absl": "absl-py",
 }
-EXTRAS = {"horovod", "ray"}
+EXTRAS = {"horovod", "ray", "onnxruntime", "tf2onnx"}
 
 
 def imports(path):
