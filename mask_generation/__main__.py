@@ -9,6 +9,7 @@ from mask_generation import cli
 
 VERBS = (
     cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.generate_command"),
+    cli.Verb("audit", "What a data set holds, what is broken, who is in two splits.", "mask_generation.audit_command"),
     cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.pool_command"),
 )
 

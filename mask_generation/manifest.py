@@ -98,7 +98,7 @@ def outcome_of(problem: Problem) -> ClipOutcome:
         split="",
         identity="",
         group="",
-        label=1,
+        label=problem.label,
         state=problem.state,
         reason=problem.reason,
     )

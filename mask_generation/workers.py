@@ -204,7 +204,7 @@ def exit_of(code: int | None) -> str:
 
 
 def free_memory() -> None:
-    """Hand what is free back to the system: glibc keeps the gaps between decoded frames, some 50 MB more a clip group."""
+    """Hand what is free back to the system: glibc keeps gaps between decoded frames, some 50 MB more a clip group."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -89,7 +89,7 @@ class ClipGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A clip that is known but not used, and why."""
+    """A clip that is known but not used, and why; `label` is 1 for a manipulated one."""
 
     name: str
     path: str
@@ -97,6 +97,7 @@ class Problem:
     compression: str
     state: str
     reason: str
+    label: int = 1
 
 
 @dataclasses.dataclass

@@ -84,7 +84,8 @@ def _find_part(root: str, part: str, by_part: bool, found: Inventory) -> None:
 
 def _missing(found: Inventory, name: str, path: str, fake: bool) -> None:
     method = "dfdc" if fake else "real"
-    found.problems.append(Problem(name, path, method, "native", "missing", "the list names it, but it is not there"))
+    reason = "the list names it, but it is not there"
+    found.problems.append(Problem(name, path, method, "native", "missing", reason, label=int(fake)))
 
 
 def _find_preview(root: str, options: Options, found: Inventory) -> None:

@@ -165,5 +165,5 @@ def _drop_leaks(groups: list[ClipGroup]) -> tuple[list[ClipGroup], list[Problem]
 
 def _crossing(group: ClipGroup, fake: FakeClip | None, reason: str) -> Problem:
     if fake is None:
-        return Problem(group.name, group.original or "", group.method, group.compression, "split_leak", reason)
+        return Problem(group.name, group.original or "", group.method, group.compression, "split_leak", reason, label=0)
     return Problem(fake.name, fake.path, fake.method, fake.compression, "split_leak", reason)

@@ -1,0 +1,255 @@
+"""What a data set on disk holds, before any work: found, missing, broken, unpaired, and who is in two splits.
+
+Also what a folder of records holds: whether its shards are what was written, and whether anybody is in two splits.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Optional
+
+from mask_generation import writer
+from mask_generation.datasets import SPLITS, Inventory, components, leaks
+from mask_generation.video import Limits, VideoError, VideoReader
+
+CHECKS = ("list", "open", "read")
+_KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}
+COUNTS = ("found", "missing", "unpaired", "broken", "dropped", *SPLITS)
+
+
+@dataclasses.dataclass
+class Part:
+    """The clips of one method at one compression.
+
+    Attributes:
+        found: on disk; missing: named by the data set's own list, but not there; unpaired: fakes whose original is not
+            there; broken: cannot be opened (or read); dropped: left out so that nobody is in two splits.
+        train, val, test: what will be used, broken ones included.
+        bytes: of what was found.
+    """
+
+    dataset: str
+    method: str
+    compression: str
+    label: int
+    found: int = 0
+    missing: int = 0
+    unpaired: int = 0
+    broken: int = 0
+    dropped: int = 0
+    train: int = 0
+    val: int = 0
+    test: int = 0
+    bytes: int = 0
+
+
+@dataclasses.dataclass
+class Audit:
+    """All of it; `ok` unless somebody is in two splits or there is nothing to use."""
+
+    source: str
+    split: str
+    check: str
+    parts: list[Part]
+    problems: list[dict[str, str]]
+    leaks: list[dict[str, Any]]
+    groups: int
+    components: int
+    largest_component: int
+    notes: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return not self.leaks and self.groups > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ok": self.ok, **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Clip:
+    name: str
+    path: str
+    part: tuple[str, str, str, int]
+    split: str
+
+
+def audit(
+    inventory: Inventory,
+    source: str,
+    split: str,
+    check: str = "open",
+    limits: Optional[Limits] = None,
+    threads: int = 4,
+    progress: Callable[[], None] = lambda: None,
+) -> Audit:
+    """Count, and look into every file.
+
+    Args:
+        check: `list` looks at names only, `open` opens every file, `read` reads it to its end without decoding, which
+            finds files that were cut short.
+        progress: called for each file looked into.
+    """
+    parts: dict[tuple[str, str, str, int], Part] = {}
+
+    def part(key: tuple[str, str, str, int]) -> Part:
+        return parts.setdefault(key, Part(*key))
+
+    problems: list[dict[str, str]] = []
+    for problem in inventory.problems:
+        row = part((problem.name.split("/")[0], problem.method, problem.compression, problem.label))
+        kind = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}.get(
+            problem.state, "broken"
+        )
+        setattr(row, kind, getattr(row, kind) + 1)
+        if problem.state != "missing":
+            row.found += 1
+            row.bytes += _size(problem.path)
+        problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
+    clips = list(_clips(inventory))
+    with ThreadPoolExecutor(threads) as pool:  # FFmpeg works without the interpreter's lock
+        for clip, error in zip(clips, pool.map(lambda clip: _look(clip.path, check, limits or Limits()), clips)):
+            progress()
+            row = part(clip.part)
+            row.found += 1
+            row.bytes += _size(clip.path)
+            if clip.split in SPLITS:
+                setattr(row, clip.split, getattr(row, clip.split) + 1)
+            if error is not None:
+                row.broken += 1
+                problems.append({"name": clip.name, "path": clip.path, "state": error.state, "reason": error.reason})
+    root = components(inventory.groups)
+    sizes = collections.Counter(group.identity for group in inventory.groups)
+    return Audit(
+        source=source,
+        split=split,
+        check=check,
+        parts=[parts[key] for key in sorted(parts)],
+        problems=sorted(problems, key=lambda row: row["name"]),
+        leaks=leaks(inventory.groups),
+        groups=len(inventory.groups),
+        components=len(set(root.values())),
+        largest_component=max(sizes.values(), default=0),
+        notes=list(inventory.notes),
+    )
+
+
+def _clips(inventory: Inventory) -> Iterable[_Clip]:
+    seen: set[str] = set()
+    for group in inventory.groups:
+        if group.original is not None and group.original not in seen:  # Celeb-DF lists some for two sides
+            seen.add(group.original)
+            yield _Clip(group.name, group.original, (group.dataset, group.method, group.compression, 0), group.split)
+        for fake in group.fakes:
+            yield _Clip(fake.name, fake.path, (group.dataset, fake.method, fake.compression, 1), group.split)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
+    if check == "list":
+        return None
+    try:
+        with VideoReader(path, limits) as reader:
+            declared = reader.info.frames
+            packets = reader.count_packets() if check == "read" else None
+    except VideoError as error:
+        return error
+    if packets is not None and declared and declared - packets > max(2, 0.02 * declared):
+        return VideoError(path, "partial", f"{packets} of {declared} declared frames are there: cut short")
+    return None
+
+
+def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> tuple[list[str], list[dict[str, Any]]]:
+    """Check the shards of a folder against what was written, in full.
+
+    Returns:
+        what is wrong with shards, one line each; identities that are in more than one split, with the splits.
+    """
+    wrong: list[str] = []
+    splits: dict[str, set[str]] = {}
+    for path in shard_paths(folder):
+        problem = writer.check_shard(path)
+        progress()
+        if problem:
+            wrong.append(problem)
+        contents = writer.read_contents(path)
+        for row in contents.examples if contents else []:
+            values = dict(zip(writer.COLUMNS, row))
+            splits.setdefault(values["identity"], set()).add(values["split"])
+    found = [{"identity": who, "splits": sorted(where)} for who, where in sorted(splits.items()) if len(where) > 1]
+    return wrong, found
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Shards of a folder, without suffix, in order; those whose record file or JSON is lost included."""
+    names = {path.name.split(".")[0] for split in SPLITS for path in folder.glob(f"{split}-?????-of-?????.*")}
+    return [folder / name for name in sorted(names)]
+
+
+def table(result: Audit, most_problems: int = 20) -> str:
+    """The audit for reading."""
+    header = ["data set", "method", "compression", "", *COUNTS, "MB"]
+    rows = [
+        [
+            part.dataset,
+            part.method,
+            part.compression,
+            "fake" if part.label else "real",
+            *(str(getattr(part, name)) for name in COUNTS),
+            f"{part.bytes / 1e6:.1f}",
+        ]
+        for part in result.parts
+    ]
+    lines = [f"{result.source}  (--split={result.split}, --check={result.check})", "", *_columns([header, *rows])]
+    if result.groups:
+        lines += [
+            "",
+            f"{result.groups} originals to work on, in {result.components} components of people and sources; "
+            f"the largest holds {result.largest_component} originals.",
+        ]
+    else:
+        lines += ["", "Nothing that could be used."]
+    lines += [f"note: {note}" for note in result.notes]
+    if result.problems:
+        counts = collections.Counter(row["state"] for row in result.problems)
+        lines += ["", "not usable: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]
+        lines += [f"  {row['state']:<17} {row['name']}: {row['reason']}" for row in result.problems[:most_problems]]
+        if len(result.problems) > most_problems:
+            lines.append(f"  … and {len(result.problems) - most_problems} more, see --json")
+    lines += ["", *leak_lines(result.leaks)]
+    return "\n".join(lines)
+
+
+def leak_lines(found: Sequence[dict[str, Any]], most: int = 20) -> list[str]:
+    """Who is in more than one split, for reading."""
+    if not found:
+        return ["No person, target, source or YouTube clip is in two splits."]
+    lines = [f"LEAK: {len(found)} people or sources are in more than one split (--split=strict drops them):"]
+    for row in found[:most]:
+        clips = "; ".join(f"{split}: {', '.join(names)}" for split, names in row.get("clips", {}).items())
+        lines.append(f"  {row['identity']} in {' and '.join(row['splits'])}" + (f" ({clips})" if clips else ""))
+    if len(found) > most:
+        lines.append(f"  … and {len(found) - most} more")
+    return lines
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 4 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    ]
