@@ -103,9 +103,7 @@ def audit(
     problems: list[dict[str, str]] = []
     for problem in inventory.problems:
         row = part((problem.name.split("/")[0], problem.method, problem.compression, problem.label))
-        kind = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}.get(
-            problem.state, "broken"
-        )
+        kind = _KINDS.get(problem.state, "broken")
         setattr(row, kind, getattr(row, kind) + 1)
         if problem.state != "missing":
             row.found += 1
