@@ -58,6 +58,10 @@ def gaussian_blur(image: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
 
     def blurred(sigma: float) -> Any:
         side = 2 * int(3 * sigma + 0.5) + 1  # ±3σ
-        return lambda: tfa_image.gaussian_filter2d(image, (side, side), sigma, padding="REFLECT")
+
+        def along(shape: tuple[int, int], picture: tf.Tensor) -> tf.Tensor:
+            return tfa_image.gaussian_filter2d(picture, shape, sigma, padding="REFLECT")
+
+        return lambda: along((1, side), along((side, 1), image))  # the same as both at once, in fewer operations
 
     return tf.switch_case(choice, [blurred(sigma) for sigma in BLUR_SIGMAS_PX])
