@@ -1,4 +1,4 @@
-"""Clips with exactly known masks, for measuring mask recipes: real clips, manipulated by us, encoded apart with x264."""
+"""Clips with exactly known masks, for measuring recipes: real ones, manipulated by us, encoded apart with x264."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mask_generation.faces import Box, FaceDetector, crop_geometry
 from mask_generation.synthesis import degrade, manipulations
 from mask_generation.video import VideoError, count_frames, printable, read_frames
 
-FRAMES = 16  # consecutive ones of each clip: enough for x264 to predict most of them
+FRAMES = 10  # consecutive ones of each clip: enough for x264 to predict most of them
 WORK_MARGIN = 2.0  # of the box: the square that is manipulated and put back
-LONG_SIDE_PX = 960  # larger clips are shrunk
+LONG_SIDE_PX = 640  # larger clips are shrunk
 UNTOUCHED, RECODED = "untouched", "recoded"  # the two kinds of pairs without any manipulation
 CRFS = (0, 23, 40)
 START = 20  # first frame taken where a clip is long enough: titles and black come first

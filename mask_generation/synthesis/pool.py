@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -225,7 +226,7 @@ def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -
                 raise PoolError(f"{path}: pool format {info['format']}, this version reads {FORMAT}; build it again")
             raw, ends = data["jpeg"], data["end"]
             fields = {name: data[name] for name in ("points", "identity", "source", "split")}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, PoolError):
             raise
         raise PoolError(f"{path}: no pool of face crops ({error}); make one with the verb `pool`") from error
