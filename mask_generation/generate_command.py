@@ -6,6 +6,7 @@ clip failed, or the run did; 2 the command line is wrong; 130 interrupted. The s
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from absl import flags
 from mask_generation import cli, masks
 from mask_generation.clip_result import FAILED, GroupConfig
 from mask_generation.data_flags import define_data_flags, inventory_from_flags
-from mask_generation.datasets import DatasetError
+from mask_generation.datasets import DatasetError, dagm
 from mask_generation.pipeline import Totals, generate
 from mask_generation.plan import GenerateConfig, PipelineError, clear
 from mask_generation.video import Limits
 from mask_generation.workers import cpu_cores
 
 USER_ERRORS = (DatasetError, PipelineError, PermissionError)
+STILLS_A_SHARD = 512
 _QUIET_S = 30.0  # between two lines of progress where nobody watches a terminal
 
 
@@ -37,7 +39,12 @@ def define_flags() -> None:
     flags.DEFINE_integer("max_faces", base.max_faces, "People at one moment, the most often seen first.", lower_bound=1)
     flags.DEFINE_integer("min_frames", base.min_frames, "Shorter clips are too_short.", lower_bound=1)
     flags.DEFINE_integer("processes", None, "Clip groups done at a time. [default: one a core]", lower_bound=1)
-    flags.DEFINE_integer("shard_groups", run.shard_groups, "Clip groups in a record file.", lower_bound=1)
+    flags.DEFINE_integer(
+        "shard_groups",
+        None,
+        f"Originals, with their copies, in a record file. [default: {run.shard_groups}, of stills {STILLS_A_SHARD}]",
+        lower_bound=1,
+    )
     flags.DEFINE_string("detector_device", run.device, "Where faces are found: CPU:0, GPU:0.")
     flags.DEFINE_integer("max_width", limits.max_width, "Widest frame accepted, px.", lower_bound=16)
     flags.DEFINE_integer("max_height", limits.max_height, "Highest frame accepted, px.", lower_bound=16)
@@ -65,7 +72,7 @@ def config_from_flags() -> GenerateConfig:
         group=group,
         output_dir=Path(values.output_dir),
         processes=values.processes or cpu_cores(),
-        shard_groups=values.shard_groups,
+        shard_groups=values.shard_groups or GenerateConfig.shard_groups,
         clip_limit_s=values.clip_limit_s,
         device=values.detector_device,
     )
@@ -77,6 +84,8 @@ def main(arguments: list[str]) -> int:
     if config.output_dir.exists() and not config.output_dir.is_dir():
         raise cli.UsageError(f"{config.output_dir}: is a file; --output_dir needs a folder")
     inventory = inventory_from_flags()
+    if flags.FLAGS.shard_groups is None and all(group.dataset == dagm.NAME for group in inventory.groups):
+        config = dataclasses.replace(config, shard_groups=STILLS_A_SHARD)
     for text in inventory.notes:
         print(f"note: {text}", file=sys.stderr)
     if flags.FLAGS.overwrite:

@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 from mask_generation import manifest, workers, writer
 from mask_generation.clip_result import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
-from mask_generation.datasets import Inventory
+from mask_generation.datasets import Inventory, dagm
 from mask_generation.plan import (
     ERRORS,
     SUMMARY,
@@ -78,7 +78,8 @@ def build_detector(device: str) -> Any:
 
 def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
     """In the worker: one group → its part on disk. Returns the rows of its clips."""
-    from mask_generation.clip_group import process_group  # loads TensorFlow, which the parent can do without
+    from mask_generation.clip_group import process_group  # both load TensorFlow, which the parent can do without
+    from mask_generation.still_group import process_still
 
     crumb = job.part.with_name(job.part.name + ".at")
     crumb.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,10 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
         def note(name: str) -> None:  # says, should this process die, at which clip
             os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
-        result = process_group(job.group, config, detector, given_up, note)
+        if job.group.dataset == dagm.NAME:
+            result = process_still(job.group)
+        else:
+            result = process_group(job.group, config, detector, given_up, note)
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
     writer.write_part(job.part, result.groups, clips, result.seconds)
     crumb.unlink(missing_ok=True)
@@ -218,7 +222,9 @@ class _Run:
                 )
             reason = f"unexpected error, see {ERRORS}: {summary}"[:300]
         given_up = {name: (state, why) for name, state, why in job.given_up}
-        outcomes = [new_outcome(job.group), *(new_outcome(job.group, fake) for fake in job.group.fakes)]
+        outcomes = [new_outcome(job.group, fake) for fake in job.group.fakes]
+        if job.group.original is not None:
+            outcomes.insert(0, new_outcome(job.group))
         for outcome in outcomes:
             outcome.state, outcome.reason = given_up.get(outcome.name, ("crashed", reason))
         clips = [dataclasses.asdict(outcome) for outcome in outcomes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Callable
 
-from mask_generation.datasets import celebdf, dfd, dfdc, faceforensics, pairs_csv, real_folder
+from mask_generation.datasets import celebdf, dagm, dfd, dfdc, faceforensics, pairs_csv, real_folder
 from mask_generation.datasets.base import (
     SPLITS,
     ClipGroup,
@@ -42,6 +42,7 @@ ADAPTERS: dict[str, Callable[[str, Options], Inventory]] = {
     "dfd": dfd.find,
     "dfdc": dfdc.find,
     "celebdf": celebdf.find,
+    "dagm": dagm.find,
     "pairs_csv": pairs_csv.find,
     "real_folder": real_folder.find,
 }
@@ -56,6 +57,7 @@ def detect(root: str) -> list[str]:
         "dfd": dfd.recognises,
         "celebdf": celebdf.recognises,
         "dfdc": dfdc.recognises,
+        "dagm": dagm.recognises,
     }
     return [name for name, recognises in checks.items() if recognises(root)]
 
@@ -74,8 +76,9 @@ def find(root: str, dataset: str, options: Options) -> Inventory:
     if not names:
         raise DatasetError(
             f"{root}: no known layout. Expected one of: FaceForensics++ (original_sequences/, manipulated_sequences/), "
-            "DFDC (metadata.json or dataset.json), Celeb-DF (Celeb-real/, Celeb-synthesis/), or a CSV file with "
-            "columns fake,original,method,split. For a folder of untouched videos pass --dataset=real_folder."
+            "DFDC (metadata.json or dataset.json), Celeb-DF (Celeb-real/, Celeb-synthesis/), DAGM2007 (Class1/Train/), "
+            "or a CSV file with columns fake,original,method,split. For a folder of untouched videos pass "
+            "--dataset=real_folder."
         )
     found = Inventory(dataset="+".join(names))
     for name in names:
