@@ -13,7 +13,9 @@ from typing import Any, Callable, Protocol, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-LAUNCHER_VARIABLES = ("HOROVOD_SIZE", "HOROVOD_RANK", "HOROVOD_ELASTIC")
+# What launchers tell their processes: horovodrun; mpirun of Open MPI; of MPICH and Intel MPI, and `srun --mpi=pmi2`.
+SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+LAUNCHER_VARIABLES = (*SIZE_VARIABLES, "HOROVOD_RANK", "HOROVOD_ELASTIC", "PMIX_RANK")
 
 
 class DistributedError(RuntimeError):
@@ -21,8 +23,12 @@ class DistributedError(RuntimeError):
 
 
 def launched_size() -> int:
-    """Workers that the launcher (`horovodrun`) started, from its environment; 1 without a launcher."""
-    return int(os.environ.get("HOROVOD_SIZE", "1"))
+    """Workers that the launcher started (see docs/training.md), from its environment; 1 without a launcher."""
+    for name in SIZE_VARIABLES:
+        if name in os.environ:
+            return int(os.environ[name])
+    # `srun --mpi=pmix` tells the size by this alone; a batch script, which is one process, has it without the rank
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) if "PMIX_RANK" in os.environ else 1
 
 
 def launched_by_horovod() -> bool:
@@ -197,18 +203,25 @@ def start(fp16_allreduce: bool = False) -> Workers:
     """Join the job this process was launched into; a lone worker where there is none.
 
     Raises:
-        DistributedError: launched with several workers, but Horovod cannot be imported.
+        DistributedError: launched with several workers, but Horovod cannot be imported, or does not see the others.
     """
     if not launched_by_horovod() or (launched_size() == 1 and not elastic()):
         return Workers()
     try:
-        return HorovodWorkers(fp16_allreduce)
+        workers = HorovodWorkers(fp16_allreduce)
     except ImportError as error:
         raise DistributedError(
             f"launched as one of {launched_size()} workers, but Horovod cannot be imported ({error}). Install it with "
             "`pip install 'deepfake-unet-industrial[horovod]'` (TensorFlow first; it needs cmake and g++), or start "
             "one process without horovodrun."
         ) from error
+    if not elastic() and workers.size != launched_size():  # each would train alone, and write over the others' results
+        raise DistributedError(
+            f"launched as one of {launched_size()} workers, but Horovod sees {workers.size}: it was built without the "
+            "support for this launcher (see `horovodrun --check-build`). Launch with `horovodrun --gloo`, "
+            "or use a Horovod with MPI for mpirun and srun."
+        )
+    return workers
 
 
 def elastic() -> bool:

@@ -162,9 +162,41 @@ def test_launched_without_horovod_the_message_says_what_to_install(monkeypatch):
         distributed.start()
 
 
-def test_one_process_needs_no_horovod(monkeypatch):
-    for name in distributed.LAUNCHER_VARIABLES:
+@pytest.fixture
+def no_launcher(monkeypatch):
+    for name in (*distributed.LAUNCHER_VARIABLES, "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "environment, size",
+    [
+        ({}, 1),
+        ({"HOROVOD_SIZE": "3", "HOROVOD_RANK": "0"}, 3),  # horovodrun
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),  # mpirun, also of a Kubernetes MPIJob
+        ({"PMI_SIZE": "2"}, 2),  # srun --mpi=pmi2
+        ({"PMIX_RANK": "1", "SLURM_STEP_NUM_TASKS": "8"}, 8),  # srun --mpi=pmix
+        ({"SLURM_STEP_NUM_TASKS": "8"}, 1),  # a batch script's own step is one process
+    ],
+)
+def test_every_launcher_is_recognised(no_launcher, monkeypatch, environment, size):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.launched_size() == size
+    assert distributed.launched_by_horovod() == (size > 1)
+
+
+def test_workers_that_do_not_see_each_other_stop_rather_than_train_alone(no_launcher, monkeypatch):
+    class Alone:
+        size = 1
+
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    monkeypatch.setattr(distributed, "HorovodWorkers", lambda _: Alone())
+    with pytest.raises(distributed.DistributedError, match="one of 4 workers, but Horovod sees 1.*check-build"):
+        distributed.start()
+
+
+def test_one_process_needs_no_horovod(no_launcher, monkeypatch):
     monkeypatch.setitem(sys.modules, "horovod", None)
     workers = distributed.start()
     assert (workers.rank, workers.size, workers.is_chief) == (0, 1, True)
