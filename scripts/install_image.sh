@@ -4,7 +4,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+VENV=${IMAGE_VENV:-/opt/venv} # the Dockerfile has its bin folder in PATH
+
 have() { python -c "import $1" 2>/dev/null; }
+
+apt_install() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+  rm -rf /var/lib/apt/lists/*
+}
+
+if ! command -v python >/dev/null; then # plain Debian: its python3 wants a virtual environment
+  apt_install python3 python3-dev python3-venv
+  python3 -m venv "$VENV"
+fi
+command -v sshd >/dev/null || apt_install openssh-client openssh-server # horovodrun -H and MPIJobs reach workers by it
 
 constraints=$(mktemp)
 cp constraints.txt "$constraints"
@@ -16,36 +30,39 @@ import tensorflow as tf
 if not tf.__version__.startswith("2.15."):
     sys.exit(f"the base image has TensorFlow {tf.__version__}; this product needs 2.15: choose another BASE_IMAGE")
 PY
-  # NVIDIA's builds carry local versions and their own NumPy and protobuf: keep what the image has
-  python -m pip freeze --exclude-editable | cut -d= -f1 | tr 'A-Z_' 'a-z-' | sort -u >/tmp/present
-  grep -E '^[A-Za-z0-9]' constraints.txt | while IFS= read -r line; do
-    name=$(printf '%s' "${line%%[<=>]*}" | tr 'A-Z_' 'a-z-')
-    grep -qx "$name" /tmp/present || printf '%s\n' "$line"
-  done >"$constraints"
-  python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -viE '^(tensorflow|horovod)' >>"$constraints" || true
-  rm /tmp/present
+  # NVIDIA's builds carry local versions and their own NumPy and protobuf: what the image has stays as it is.
+  # `pip list`, since `pip freeze` hides the versions of packages that were installed from files.
+  present=$(mktemp)
+  python -m pip list --format=freeze --exclude-editable >"$present"
+  names=$(cut -d= -f1 "$present" | tr 'A-Z_' 'a-z-' | sort -u)
+  while IFS= read -r line; do
+    grep -qx "$(printf '%s' "${line%%[<=>]*}" | tr 'A-Z_' 'a-z-')" <<<"$names" || printf '%s\n' "$line"
+  done < <(grep -E '^[A-Za-z0-9]' constraints.txt) >"$constraints"
+  grep -viE '^(tensorflow|horovod|setuptools|wheel|pip)[-_=]' "$present" >>"$constraints" || true
+  rm -f "$present"
 fi
 
 python -m pip install -c "$constraints" "setuptools<70" wheel
 have tensorflow || python -m pip install -c "$constraints" tensorflow==2.15.1
 python -m pip install -c "$constraints" --no-deps tensorflow-addons typeguard mtcnn
 python -m pip install -c "$constraints" absl-py av cffi cloudpickle joblib jsonschema lz4 matplotlib "numpy<2" \
-  opencv-python-headless pandas "protobuf<5" psutil pyarrow pyyaml scikit-image scikit-learn tqdm
+  opencv-python-headless packaging pandas "protobuf<5" psutil pyarrow pyyaml scikit-image scikit-learn scipy tqdm
 if ! have horovod.tensorflow; then
-  if ! command -v cmake >/dev/null; then
-    apt-get update && apt-get install -y --no-install-recommends cmake g++ make
-    rm -rf /var/lib/apt/lists/*
-  fi
+  tools=()
+  for tool in cmake g++ make; do command -v "$tool" >/dev/null || tools+=("$tool"); done
+  [ ${#tools[@]} -eq 0 ] || apt_install "${tools[@]}"
   HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
     python -m pip install --no-build-isolation -c "$constraints" horovod==0.28.1
+  if [ ${#tools[@]} -gt 0 ]; then # only what was installed for the build
+    apt-get purge -y -qq --auto-remove "${tools[@]}"
+  fi
 fi
 rm -f "$constraints"
 python - <<'PY'
 import horovod.tensorflow as hvd
+import numpy
 import tensorflow as tf
 import tensorflow_addons as tfa
-
-import numpy
 
 assert tf.__version__.startswith("2.15."), tf.__version__
 assert numpy.__version__.startswith("1."), numpy.__version__
