@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from absl import flags
@@ -18,13 +20,16 @@ from mask_generation.cli import FAILED, OK, Failure, UsageError
 from runtime import demo_clips
 
 MARKER = ".deepfake-demo"  # says that a folder is ours to delete
-TRAINING = (  # 128 px crops and Adam: a minute on two cores is enough for the demo's coarse fakes
+# 128 px crops and Adam: two minutes on two cores are enough for the demo's coarse fakes. Mirrored only: blur, noise and
+# JPEG hide what gives a fake away, and with them a run this short learns where faces are and nothing else.
+TRAINING = (
     "--exec_mode=train",
     "--input_size=128",
     "--features=rgb+srm",
     "--optimizer=adam",
     "--learning_rate=1e-3",
     "--learning_rate_schedule=cosine",
+    "--augmentations=flip",
     "--loss_fn_name=x-entropy",
     "--dice_loss_weight=0.5",
     "--image_loss_weight=0.3",
@@ -123,8 +128,13 @@ def report(videos_csv: Path, evaluation_json: Path) -> bool:
     return separated
 
 
-def _print_mask_numbers(evaluation: dict) -> None:
-    print(json.dumps(evaluation)[:300])
+def _print_mask_numbers(evaluation: Mapping[str, Any]) -> None:
+    print(
+        f"Over {evaluation['crops']} crops: frame AUC {evaluation['frame_auc']:.3f}, video AUC "
+        f"{evaluation['video_auc']:.3f}, fake above its own original in {evaluation['paired']:.0%}; mask IoU on fakes "
+        f"{evaluation['iou_fake']:.3f}, area marked on reals {evaluation['marked_real']:.1%}. A drawn person and six "
+        "clips: this shows that the road works, not how good a detector is."
+    )
 
 
 def _prepare(folder: Path) -> Path:
