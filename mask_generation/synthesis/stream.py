@@ -77,27 +77,33 @@ class Example(NamedTuple):
 
 
 def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
-    """Pair number `index` of the stream with that seed, each picture `size` pixels wide."""
+    """Pair number `index` of the stream with that seed, each picture `size` pixels wide.
+
+    Args:
+        difficulty: 0 to 1. Beside the manipulation's own, it scales how often and how strongly pictures are compressed
+            and covered: trained on full compression from the start, a network learned nothing in 16,000 images;
+            without it, to tell real from fake in 4,000.
+    """
     mix = mix or Mix()
     rng = np.random.default_rng([seed, index])
     number = pool.draw(rng)
     rgb, landmarks = _window(pool.rgb(number), manipulations.as_landmarks(pool.points[number]), rng)
     if rng.random() < 0.5:
         rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
-    if rng.random() < mix.before:
+    if rng.random() < mix.before * difficulty:
         rgb = distractors.before(rgb, landmarks, rng)
-    if rng.random() < mix.recorded:
+    if rng.random() < mix.recorded * difficulty:
         motion = (float(rng.normal(0, 1)), float(rng.normal(0, 1)))
         rgb = degrade.h264_still(rgb, int(rng.integers(16, 30)), int(rng.integers(degrade.RUN_FRAMES)), motion)
     made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty, mix)
     real, fake, mask = made
-    if rng.random() < mix.cover:
+    if rng.random() < mix.cover * difficulty:
         overlay, alpha = distractors.cover(real, landmarks, rng)
         real, fake = (distractors.lay_over(picture, overlay, alpha) for picture in (real, fake))
         mask = mask * (1 - alpha)
     chains = [degrade.Degradation()] * 2
     if mix.compress:
-        chains = [degrade.draw(rng, real.shape[0], mix.compress) for _ in range(2)]
+        chains = [degrade.draw(rng, real.shape[0], mix.compress * difficulty) for _ in range(2)]
     if rng.random() < mix.alike:
         chains[1] = chains[0]
     real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
