@@ -19,7 +19,6 @@ from mask_generation.datasets import DatasetError, dagm
 from mask_generation.pipeline import Totals, generate
 from mask_generation.plan import GenerateConfig, PipelineError, clear
 from mask_generation.video import Limits
-from mask_generation.workers import cpu_cores
 
 USER_ERRORS = (DatasetError, PipelineError, PermissionError)
 STILLS_A_SHARD = 512
@@ -39,6 +38,12 @@ def define_flags() -> None:
     flags.DEFINE_integer("max_faces", base.max_faces, "People at one moment, the most often seen first.", lower_bound=1)
     flags.DEFINE_integer("min_frames", base.min_frames, "Shorter clips are too_short.", lower_bound=1)
     flags.DEFINE_integer("processes", None, "Clip groups done at a time. [default: one a core]", lower_bound=1)
+    flags.DEFINE_string(
+        "ray_address",
+        run.ray_address,
+        "Work on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; local starts one here. Nodes need this package and "
+        "all folders at the same paths. Needs the extra `ray`.",
+    )
     flags.DEFINE_integer(
         "shard_groups",
         None,
@@ -71,10 +76,11 @@ def config_from_flags() -> GenerateConfig:
     return GenerateConfig(
         group=group,
         output_dir=Path(values.output_dir),
-        processes=values.processes or cpu_cores(),
+        processes=values.processes,
         shard_groups=values.shard_groups or GenerateConfig.shard_groups,
         clip_limit_s=values.clip_limit_s,
         device=values.detector_device,
+        ray_address=values.ray_address,
     )
 
 

@@ -14,11 +14,11 @@ import functools
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from mask_generation import manifest, workers, writer
+from mask_generation import manifest, ray_workers, workers, writer
 from mask_generation.clip_result import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
 from mask_generation.datasets import Inventory, dagm
 from mask_generation.plan import (
@@ -179,7 +179,7 @@ class _Run:
         try:
             while self.left:
                 jobs, self.left = self.left, []
-                for job, answer in workers.run(jobs, work, config.processes, self._limit_s, self._again):
+                for job, answer in self._answers(jobs, work):
                     clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)
                     progress(len(clips), _states(clips), False)
                     self._open[job.shard].discard(job.part)
@@ -187,6 +187,13 @@ class _Run:
                         self._join(job.shard)
         except (workers.WorkersError, writer.DamagedPart, OSError) as error:
             raise PipelineError(f"{error}\nWhat is done is kept: the same command goes on from here.") from error
+
+    def _answers(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Answer]]:
+        config = self._config
+        if config.ray_address:
+            return ray_workers.run(jobs, work, config.ray_address, config.processes, self._limit_s, self._again)
+        processes = config.processes or workers.cpu_cores()
+        return workers.run(jobs, work, processes, self._limit_s, self._again)
 
     def _limit_s(self, job: Job) -> float:
         return self._config.clip_limit_s * (1 + len(job.group.fakes))

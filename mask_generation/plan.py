@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from mask_generation import writer
 from mask_generation.clip_result import GroupConfig
@@ -33,6 +33,7 @@ class GenerateConfig:
     """How a run is done. Only `group` and `shard_groups` decide what the shards hold.
 
     Attributes:
+        processes: groups worked on at a time; None: one a core, of this machine or of the cluster.
         shard_groups: clip groups a shard.
         clip_limit_s: seconds a worker may spend on one clip before it is killed, over decoding's own limit.
         device: where MTCNN runs, in TensorFlow's words.
@@ -41,7 +42,7 @@ class GenerateConfig:
 
     group: GroupConfig
     output_dir: Path
-    processes: int = 1
+    processes: Optional[int] = None
     shard_groups: int = 16
     clip_limit_s: float = 900.0
     device: str = "CPU:0"
