@@ -9,7 +9,7 @@ import heapq
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,6 +45,18 @@ class ScoringParts(Protocol):
     learned: LearnedScorer | None
 
 
+class _Waiting(NamedTuple):
+    """A face that waits for the batch to be full: `small` is its frame, reduced by `factor`."""
+
+    frame_index: int
+    time_s: float
+    face: TrackedFace
+    square: CropGeometry
+    crop: np.ndarray
+    small: np.ndarray
+    factor: float
+
+
 class Pass:
     """What is collected while the frames of one video go by."""
 
@@ -56,7 +68,7 @@ class Pass:
         self.regions: list[characterise.FrameRegions] = []
         self.dropped = 0
         self.decode: dict[str, Any] = {}
-        self._waiting: list[tuple[Frame, TrackedFace, CropGeometry, np.ndarray]] = []
+        self._waiting: list[_Waiting] = []
         self._best: list[tuple[float, int, overlay.Evidence]] = []  # a heap of the highest scores
 
     def add(self, frame: Frame) -> None:
@@ -66,11 +78,13 @@ class Pass:
             faces = self._tracker.update(frame)
         limit = self._scorer.config.max_faces
         self.dropped += max(0, len(faces) - limit)
-        for face in faces[:limit]:
-            square = crop_geometry(face.box, self._scorer.model.face_margin)
-            with self._watch.stage("crop"):
+        with self._watch.stage("crop"):
+            # Faces wait with their frames reduced: a batch of 4K frames would be half a gigabyte.
+            small, factor = overlay.reduce_frame(frame.rgb)
+            for face in faces[:limit]:
+                square = crop_geometry(face.box, self._scorer.model.face_margin)
                 crop = square.crop(frame.rgb, self._scorer.model.input_size)
-            self._waiting.append((frame, face, square, crop))
+                self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
         if len(self._waiting) >= self._scorer.config.batch_size:
             self.flush()
 
@@ -80,30 +94,22 @@ class Pass:
             return
         scorer, config = self._scorer, self._scorer.config
         with self._watch.stage("network"):
-            crops = np.stack([crop for *_, crop in self._waiting])
+            crops = np.stack([waiting.crop for waiting in self._waiting])
             masks, own = scorer.model.predict(crops, config.batch_size)
         with self._watch.stage("measure"):
             scores = frame_scores(masks, own, config.scorer, scorer.learned)
             for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
-                self._keep(*waiting, mask, float(score), row)
+                self._keep(waiting, mask, float(score), row)
         self._waiting.clear()
 
-    def _keep(
-        self,
-        frame: Frame,
-        face: TrackedFace,
-        square: CropGeometry,
-        crop: np.ndarray,
-        mask: np.ndarray,
-        score: float,
-        row: np.ndarray,
-    ) -> None:
+    def _keep(self, waiting: _Waiting, mask: np.ndarray, score: float, row: np.ndarray) -> None:
+        face, square, crop = waiting.face, waiting.square, waiting.crop
         box, scale = face.box, crop.shape[0] / square.side
         x0, y0, x1, y1 = (round(float(v), 1) for v in box)
         self.rows.append(
             FaceRow(
-                frame_index=frame.index,
-                time_s=round(frame.time_s, 4),
+                frame_index=waiting.frame_index,
+                time_s=round(waiting.time_s, 4),
                 track=face.track,
                 score=round(score, 6),
                 x0=x0,
@@ -122,11 +128,16 @@ class Pass:
         keep = 3 * self._scorer.config.evidence  # more than are shown, so that they can be chosen apart in time
         rank = len(self.rows)
         if len(self._best) < keep or score > self._best[0][0]:
-            small, factor = overlay.reduce_frame(frame.rgb)
-            x0, y0, side = (factor * v for v in (square.x0, square.y0, square.side))
-            corners = (x0, y0, x0 + side, y0 + side)
+            x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
             item = overlay.Evidence(
-                frame.index, frame.time_s, face.track, score, small, corners, crop, mask.astype(np.float16)
+                index=waiting.frame_index,
+                time_s=waiting.time_s,
+                track=face.track,
+                score=score,
+                frame=waiting.small,
+                square_xyxy=(x0, y0, x0 + side, y0 + side),
+                crop=crop,
+                mask=mask.astype(np.float16),
             )
             (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
 
