@@ -11,6 +11,7 @@ VERBS = (
     cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.generate_command"),
     cli.Verb("audit", "What a data set holds, what is broken, who is in two splits.", "mask_generation.audit_command"),
     cli.Verb("preview", "A picture of originals, fakes and masks.", "mask_generation.preview_command"),
+    cli.Verb("manifest", "Make the tables beside records again.", "mask_generation.manifest_command"),
     cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.pool_command"),
 )
 

@@ -191,8 +191,11 @@ def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> 
 
 def shard_paths(folder: Path) -> list[Path]:
     """Shards of a folder, without suffix, in order; those whose record file or JSON is lost included."""
-    names = {path.name.split(".")[0] for split in SPLITS for path in folder.glob(f"{split}-?????-of-?????.*")}
-    return [folder / name for name in sorted(names)]
+    shards = []
+    for split in SPLITS:
+        names = {path.name.split(".")[0] for path in folder.glob(f"{split}-?????-of-?????.*")}
+        shards += [folder / name for name in sorted(names)]
+    return shards
 
 
 def table(result: Audit, most_problems: int = 20) -> str:

@@ -52,6 +52,14 @@ def write_manifest(folder: Path, shards: Sequence[Path], problems: Iterable[Prob
     return table
 
 
+def mend(shards: Sequence[Path]) -> list[Path]:
+    """Make the JSON beside a shard again where it is lost; returns the shards for which it was."""
+    lost = [shard for shard in shards if writer.read_contents(shard) is None]
+    for shard in lost:
+        writer.write_contents(shard, rebuild(shard))
+    return lost
+
+
 def rebuild(shard: Path) -> Contents:
     """What a shard holds, from its records alone. Clips without an example, and why they have none, are not in them.
 

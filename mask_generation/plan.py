@@ -18,7 +18,7 @@ from typing import Any, Optional
 
 from mask_generation import writer
 from mask_generation.clip_result import GroupConfig
-from mask_generation.datasets import SPLITS, ClipGroup, Inventory
+from mask_generation.datasets import SPLITS, ClipGroup, Inventory, Problem
 
 PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
 EXAMPLES, CLIPS = "examples.csv", "clips.csv"
@@ -58,6 +58,7 @@ class GenerateConfig:
             "shard_groups": self.shard_groups,
             "clips": inventory.clips(),
             "inventory_sha256": digest.hexdigest(),
+            "problems": [dataclasses.asdict(problem) for problem in inventory.problems],
         }
 
 
@@ -140,11 +141,20 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
         old, new = before.get("settings") or {}, content["settings"]
         names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
-    words = ["clips on disk" if key == "inventory_sha256" else key for key in changed]
+    of_clips = ("inventory_sha256", "clips", "problems")
+    words = sorted({"clips on disk" if key in of_clips else key for key in changed})
     raise PipelineError(
         f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output_dir, or "
         "--overwrite to delete them"
     )
+
+
+def read_problems(folder: Path) -> list[Problem]:
+    """Clips that the run of this folder found and could not try; none where its plan is lost."""
+    try:
+        return [Problem(**row) for row in json.loads((folder / PLAN).read_text("utf-8"))["problems"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def clear(folder: Path) -> None:

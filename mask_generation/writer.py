@@ -114,7 +114,7 @@ def write_part(
         temporary.unlink(missing_ok=True)
     seconds = {**seconds, "encode": time.process_time() - started}
     contents = Contents(records, size, digest, list(clips), rows, seconds)
-    write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(contents)})
+    write_contents(path, contents)
     return contents
 
 
@@ -147,7 +147,7 @@ def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
             os.fsync(output.fileno())
         whole.sha256 = digest.hexdigest()
         # The JSON first: a shard that is there always has one, and a JSON without its shard counts for nothing.
-        write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(whole)})
+        write_contents(path, whole)
         if whole.records:
             os.replace(temporary, record_path(path))
     finally:
@@ -173,6 +173,10 @@ def record_path(path: Path) -> Path:
 
 def contents_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
+
+
+def write_contents(path: Path, contents: Contents) -> None:
+    write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(contents)})
 
 
 def read_contents(path: Path) -> Optional[Contents]:

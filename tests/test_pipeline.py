@@ -347,3 +347,23 @@ def test_wrong_commands_are_told_so_in_a_line(tmp_path, capsys, arguments, code,
     assert message in error
     assert "Traceback" not in error
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_tables_are_made_again_without_the_videos(copy, done, capsys):
+    for name in ("examples.csv", "clips.csv"):
+        (copy / name).unlink()
+    assert command.main(["manifest", f"--records={copy}"]) == 0
+    assert "13 clips, 44 examples in 3 shards" in capsys.readouterr().out
+    for name in ("examples.csv", "clips.csv"):
+        assert (copy / name).read_bytes() == (done[0] / name).read_bytes()
+    (copy / "train-00000-of-00002.json").unlink()
+    (copy / "generate.json").unlink()
+    assert command.main(["manifest", f"--records={copy}"]) == 0
+    assert "train-00000-of-00002.json was lost" in capsys.readouterr().out
+    assert (copy / "examples.csv").read_bytes() == (done[0] / "examples.csv").read_bytes()
+    assert writer.check_shard(copy / "train-00000-of-00002") is None
+
+
+def test_tables_of_nothing_are_refused(tmp_path, capsys):
+    assert command.main(["manifest", f"--records={tmp_path}"]) == 1
+    assert "no records" in capsys.readouterr().err
