@@ -26,11 +26,11 @@ BOX_POINTS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.59], [0.35, 0.77], [
 
 @dataclasses.dataclass(frozen=True)
 class FrameRegions:
-    """One face in one frame: (64,64) bool `small` mask, and (7,) fake and all of its pixels by region."""
+    """One face in one frame: (7,) fake and all of its pixels by region, and the small mask, one bit a pixel."""
 
     fake_px: np.ndarray
     all_px: np.ndarray
-    small: np.ndarray
+    bits: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,9 @@ def measure(mask: np.ndarray, points: np.ndarray) -> FrameRegions:
     regions = region_map(np.asarray(points, dtype=np.float64) * (SMALL / mask.shape[0]), SMALL)
     fake = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_PIXEL
     return FrameRegions(
-        np.bincount(regions[fake], minlength=len(REGIONS)), np.bincount(regions.ravel(), minlength=len(REGIONS)), fake
+        np.bincount(regions[fake], minlength=len(REGIONS)).astype(np.int16),
+        np.bincount(regions.ravel(), minlength=len(REGIONS)).astype(np.int16),
+        np.packbits(fake),
     )
 
 
@@ -111,9 +113,9 @@ def stability(tracks: Sequence[Sequence[FrameRegions]]) -> float | None:
     values = []
     for track in tracks:
         for first, second in zip(track, track[1:]):
-            union = np.count_nonzero(first.small | second.small)
+            union = int(np.unpackbits(first.bits | second.bits).sum())
             if union:
-                values.append(np.count_nonzero(first.small & second.small) / union)
+                values.append(int(np.unpackbits(first.bits & second.bits).sum()) / union)
     return float(np.mean(values)) if values else None
 
 
@@ -128,8 +130,8 @@ def characterise(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) ->
     steady = stability(tracks)
     if not frames:
         return Character({}, {}, steady, "unknown", "none", "no pixel is marked as fake", 0)
-    fake = np.sum([frame.fake_px for frame in frames], axis=0)
-    whole = np.sum([frame.all_px for frame in frames], axis=0)
+    fake = np.sum([frame.fake_px for frame in frames], axis=0, dtype=np.int64)
+    whole = np.sum([frame.all_px for frame in frames], axis=0, dtype=np.int64)
     shares = {name: float(v) for name, v in zip(REGIONS, fake / fake.sum())}
     coverage = {name: float(v) for name, v in zip(REGIONS, fake / np.maximum(whole, 1))}
     if not called_fake:
