@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime import quality
+from runtime import calibration, quality
+from runtime.aggregate import AggregateConfig
 from runtime.models import load_model
-from runtime.score import Scorer
-from runtime.score_frames import ScorerConfig
+from runtime.score import LEARNED_KEY, Scorer
+from runtime.score_frames import ScorerConfig, fit_learned
 from runtime.score_result import ScoreConfig, VideoResult
 from tests import drawn_model, drawn_videos
 
@@ -163,3 +164,31 @@ def test_memory_does_not_grow_with_the_frames_looked_at(model, tmp_path):
     result = scorer.score(path)
     assert len(result.rows) == 120
     assert len(result.evidence) == 2
+
+
+def test_a_learned_scorer_stored_with_the_model_is_used(model, score, tmp_path):
+    clips = [drawn_videos.clip(tmp_path / f"{i}.mp4", 12, fake={0: range(12)} if i else None) for i in range(2)]
+    rows = [row.features for path in clips for row in score(path).rows]
+    learned = fit_learned(np.array(rows), [0] * 12 + [1] * 12)
+    taught = dataclasses.replace(model, metadata={**model.metadata, LEARNED_KEY: learned.to_dict()})
+    scorer = Scorer(taught, ScoreConfig(scorer=ScorerConfig("learned")), drawn_videos.OvalDetector())
+    results = [scorer.score(path) for path in clips]
+    assert [result.verdict for result in results] == ["real", "fake"]
+    expected = learned(np.array([results[1].rows[0].features]))
+    assert results[1].rows[0].score == pytest.approx(expected[0], abs=1e-3)
+
+
+def test_a_calibration_stored_with_the_model_gives_probabilities_for_its_own_settings_only(model, tmp_path):
+    config = ScoreConfig()
+    fitted = calibration.fit([0.1] * 9 + [0.9] + [0.9] * 9 + [0.1], [0] * 10 + [1] * 10, config.scoring(model.sha256))
+    calibrated = dataclasses.replace(model, metadata={**model.metadata, calibration.KEY: fitted.to_dict()})
+    path = drawn_videos.clip(tmp_path / "fake.mp4", 12, fake={0: range(12)})
+    result = Scorer(calibrated, config, drawn_videos.OvalDetector()).score(path)
+    assert result.probability == pytest.approx(fitted.probability(result.score))
+    assert 0.5 < result.probability < result.score  # one in ten was wrong at such scores
+    other = ScoreConfig(aggregate=AggregateConfig(window=7))
+    result = Scorer(calibrated, other, drawn_videos.OvalDetector()).score(path)
+    assert result.probability is None
+    assert "other scoring settings" in result.probability_note
+    (tmp_path / "short.mp4").write_bytes(drawn_videos.clip(tmp_path / "two.mp4", 2).read_bytes())
+    assert Scorer(calibrated, config, drawn_videos.OvalDetector()).score(tmp_path / "short.mp4").probability is None
