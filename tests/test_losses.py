@@ -67,6 +67,18 @@ def test_gradient_matches_finite_differences(name):
         assert slope == pytest.approx(gradient[place], rel=2e-2, abs=1e-4)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_empty_mask_pushes_every_logit_down(name, graph):
+    call = tf.function(value_and_gradient) if graph else value_and_gradient
+    for level in (-5.0, 0.0, 15.0):
+        value, gradient = call(name, tf.fill(SHAPE, level), tf.zeros(SHAPE))
+        assert np.isfinite(value)
+        assert value > 0
+        assert (gradient.numpy() >= 0).all()
+        assert (gradient.numpy() > 0).any() or level == 15.0  # where a sigmoid is saturated nothing moves
+
+
 def test_adaptive_loss_is_dice_below_the_switch_and_cross_entropy_above():
     mask = np.ones(SHAPE, np.float32)
     for logit, chosen in [(2.0, "dice_sorensen"), (-2.0, "x-entropy")]:

@@ -39,6 +39,17 @@ def test_number_of_parameters(arguments, parameters):
     assert build_unet(**arguments).count_params() == parameters
 
 
+def test_other_code_finds_the_public_names_on_the_package():
+    import unet_industrial
+
+    assert unet_industrial.build_unet is build_unet
+    assert unet_industrial.losses.get_loss is get_loss
+    for module, name in (("optimizers", "CenteredRMSProp"), ("metrics", "dice_at_thresholds"), ("legacy", "augment")):
+        assert callable(getattr(getattr(unet_industrial, module), name))
+    with pytest.raises(AttributeError, match="no attribute 'unets'"):
+        _ = unet_industrial.unets
+
+
 def test_variables_come_in_the_reference_order():
     names = reference_variable_names(build_unet(activation="prelu_shared"))
     assert names[:6] == [
