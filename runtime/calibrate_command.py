@@ -70,7 +70,7 @@ def _calibrate(
     known = videos.assign(label=labels)
     known = known[known["label"].notna() & known["score"].notna()]
     config = document["config"]
-    scoring = {"model": sha256, "scorer": config["scorer"], "aggregate": config["aggregate"]}
+    scoring = {"model": models.identity(sha256, metadata), "scorer": config["scorer"], "aggregate": config["aggregate"]}
     fitted = calibration.fit(known["score"].tolist(), known["label"].astype(int).tolist(), scoring, method)
     metadata[calibration.KEY] = fitted.to_dict()
     before, after = fitted.log_loss["before"], fitted.log_loss["after"]

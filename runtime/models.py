@@ -152,6 +152,12 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
     return content, hashlib.sha256(data).hexdigest()
 
 
+def identity(sha256: str, metadata: dict[str, Any]) -> str:
+    """What a calibration names a model by: the hash of its weights, which is the same wherever the SavedModel is built
+    anew (the file is not, byte for byte); that of the program where the weights' is not known."""
+    return str(metadata.get("weights_sha256") or sha256)
+
+
 def write_metadata(folder: Union[str, Path], content: dict[str, Any]) -> None:
     """Replace model.json, atomically."""
     path = Path(folder) / METADATA_PATH

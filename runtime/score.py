@@ -27,7 +27,7 @@ from mask_generation.video import (
 )
 from runtime import calibration, characterise, quality
 from runtime.aggregate import VideoScore, video_score
-from runtime.models import LoadedModel, default_model, load_model
+from runtime.models import LoadedModel, default_model, identity, load_model
 from runtime.score_frames import LearnedScorer
 from runtime.score_pass import Pass, Stopwatch
 from runtime.score_result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, ScoreConfig, VideoResult
@@ -53,7 +53,7 @@ class Scorer:
     ) -> None:
         self.model, self.config = model, config or ScoreConfig()
         self.detector = detector or MtcnnDetector(self.config.detect_size, self.config.detect_retry_size)
-        scoring = self.config.scoring(model.sha256)
+        scoring = self.config.scoring(identity(model.sha256, model.metadata))
         self.calibration, self.calibration_note = calibration.of_model(model.metadata, scoring)
         self.domain = quality.domain_of(model.metadata)
         self.learned: Optional[LearnedScorer] = None

@@ -49,8 +49,6 @@ class WorkerSetup:
 
 def build_scorer(setup: WorkerSetup) -> Any:
     """Load model and detector in this process, with its share of the cores."""
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":  # ours: its errors about plugins registered twice mean nothing
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import cv2
     import tensorflow as tf
 

@@ -56,10 +56,10 @@ class ScoreConfig:
         """Plain values, as they come back from JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
-    def scoring(self, model_sha256: str) -> dict[str, Any]:
-        """What a calibration depends on: the model, the frame scorer and the aggregation."""
+    def scoring(self, model: str) -> dict[str, Any]:
+        """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation."""
         values = self.to_dict()
-        return {"model": model_sha256, "scorer": values["scorer"], "aggregate": values["aggregate"]}
+        return {"model": model, "scorer": values["scorer"], "aggregate": values["aggregate"]}
 
     def fingerprint(self, model: Mapping[str, Any]) -> str:
         """Hash of all settings and the model's hashes: results with the same one may stand beside each other."""

@@ -143,6 +143,16 @@ def test_the_verb_stores_the_curve_and_the_domain_in_the_model(scored, capsys):
     assert low < 80 < 100 < high
 
 
+def test_the_curve_goes_with_the_weights_wherever_their_savedmodel_is_built(scored):
+    models.write_metadata(scored[1], {"format": 1, "weights_sha256": "w" * 64})
+    assert calibrate(scored) == 0
+    metadata, _ = models.read_metadata(scored[1])
+    for program in ("a" * 64, "b" * 64):
+        assert calibration.of_model(metadata, ScoreConfig().scoring(models.identity(program, metadata)))[0]
+    other = {**metadata, "weights_sha256": "x" * 64}
+    assert calibration.of_model(other, ScoreConfig().scoring(models.identity("a" * 64, other)))[0] is None
+
+
 def test_the_verb_fits_a_learned_scorer(scored):
     assert calibrate(scored, "--learn_scorer") == 0
     metadata, _ = models.read_metadata(scored[1])
