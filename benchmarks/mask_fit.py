@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import mask_truth
+from mask_generation import cli
 from mask_generation.faces import Box, MtcnnDetector, crop_geometry
 from mask_generation.masks_adaptive import perceptron, with_context
 from mask_generation.masks_evidence import FEATURES, gather
@@ -39,6 +40,7 @@ KINDS = {
 }
 SIDES_PX = (70.0, 260.0)  # of the face's box
 HIDDEN, EPOCHS, BATCH, CELLS_A_SAMPLE = 24, 14, 2048, 2500
+CLEAN_WEIGHT = 0.6  # of a cell in an untouched pair; a faked pair's cells weigh 0.15 over its faked share
 
 
 class Source(NamedTuple):
@@ -160,7 +162,7 @@ def draw_cells(
         features.append(source.reshape(truth.size, -1)[chosen])
         truths.append(truth.ravel()[chosen])
         share = float(truth.mean())
-        weights.append(np.full(len(chosen), 0.15 / max(0.06, share) if share > 0 else 0.6, np.float32))
+        weights.append(np.full(len(chosen), 0.15 / max(0.06, share) if share > 0 else CLEAN_WEIGHT, np.float32))
     return np.concatenate(features), np.concatenate(truths), np.concatenate(weights)
 
 
@@ -222,10 +224,14 @@ def main() -> int:
     paths = [os.path.join(arguments.samples_dir, f"{number:05d}.npz") for number in range(arguments.samples)]
     missing = [(number, path) for number, path in enumerate(paths) if not os.path.exists(path)]
     if missing:
-        sources = sources_of(arguments.input)
+        try:
+            sources = sources_of(arguments.input)
+        except cli.Failure as failure:
+            print(failure, file=sys.stderr)
+            return cli.FAILED
         if len(sources) < 2:
             print("at least two people are needed", file=sys.stderr)
-            return 1
+            return cli.FAILED
         for number, path in tqdm(missing, unit="sample", desc="samples"):
             write_atomically(path, sample(sources, number))
     files = sorted(glob.glob(os.path.join(arguments.samples_dir, "[0-9]*.npz")))[: arguments.samples]

@@ -42,7 +42,7 @@ class AdaptiveSettings:
     """
 
     level: float = 0.5
-    min_area: float = 0.008
+    min_area: float = 0.003
     memory_s: float = 0.15
 
 

@@ -105,8 +105,7 @@ def gather(original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Evidenc
     floors = [FLOOR_LOW] * len(LOW_SIGMAS) + [FLOOR_HIGH] * len(HIGH_SIGMAS)
     noises = [noise_level(e, busy, outside, QUANTILE, floor) for e, floor in zip(evidence, floors)]
     detail = np.log((_smooth(maps[..., 5], 2.0) + 1) / (_smooth(maps[..., 4], 2.0) + 1))
-    if outside.any():
-        detail = detail - np.median(detail[outside])
+    detail = detail - by_busyness(detail, busy, outside, 0.5)  # the codec takes more from where there is little
 
     a, b, c, d = cells(REGION)
     inner = np.s_[b:d, a:c]
@@ -158,9 +157,19 @@ def noise_level(
     in, as most manipulations leave the window's corners alone.
     """
     if np.count_nonzero(outside) < ENOUGH_CELLS:
-        level = float(np.quantile(evidence, 0.25)) * 2
-        return np.full(evidence.shape, max(floor, level), np.float32)
-    values, at = evidence[outside], busy[outside]
+        level = np.full(evidence.shape, float(np.quantile(evidence, 0.25)) * 2, np.float32)
+    else:
+        level = by_busyness(evidence, busy, outside, quantile, rising=True)  # busier places are never quieter
+    return np.maximum(level, np.float32(floor))
+
+
+def by_busyness(
+    values: np.ndarray, busy: np.ndarray, outside: np.ndarray, quantile: float, rising: bool = False
+) -> np.ndarray:
+    """(h, w) float32: the quantile that the cells outside have at each cell's busyness; 0 with too few outside."""
+    if np.count_nonzero(outside) < ENOUGH_CELLS:
+        return np.zeros(values.shape, np.float32)
+    known, at = values[outside], busy[outside]
     edges = np.quantile(at, np.linspace(0, 1, NOISE_BINS + 1))
     which = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, NOISE_BINS - 1)
     centres, levels = [], []
@@ -168,6 +177,7 @@ def noise_level(
         inside = which == index
         if np.count_nonzero(inside) >= ENOUGH_CELLS // NOISE_BINS // 2:
             centres.append(float(at[inside].mean()))
-            levels.append(float(np.quantile(values[inside], quantile)))
-    curve = np.maximum.accumulate(levels)  # busier places are never quieter
-    return np.maximum(np.interp(busy, centres, curve), floor).astype(np.float32)
+            levels.append(float(np.quantile(known[inside], quantile)))
+    if rising:
+        levels = np.maximum.accumulate(levels)
+    return np.interp(busy, centres, levels).astype(np.float32)
