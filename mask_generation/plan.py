@@ -19,6 +19,7 @@ from typing import Any, Optional
 from mask_generation import writer
 from mask_generation.clip_result import GroupConfig
 from mask_generation.datasets import SPLITS, ClipGroup, Inventory, Problem
+from unet_industrial import __version__
 
 PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
 EXAMPLES, CLIPS = "examples.csv", "clips.csv"
@@ -54,6 +55,7 @@ class GenerateConfig:
         digest = hashlib.sha256(json.dumps(sorted(clips)).encode())
         return {
             "format": writer.FORMAT,
+            "version": __version__,
             "settings": dataclasses.asdict(self.group),
             "shard_groups": self.shard_groups,
             "clips": inventory.clips(),
