@@ -36,7 +36,7 @@ def make_up(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) ->
         if rng.random() < 0.6:
             mask = regions.fill(cv2.convexHull(patch.astype(np.float32))[:, 0], rgb.shape)
             mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.04 * unit)) * np.float32(rng.uniform(0.15, 0.45))
-            tint = rng.uniform((80, 10, 10), (200, 110, 130)).astype(np.float32)
+            tint = np.asarray(rng.uniform((80, 10, 10), (200, 110, 130)), np.float32)
             out += mask[..., None] * (tint * (out.mean(2, keepdims=True) / 120) - out)
     return jitter.to_uint8(out)
 

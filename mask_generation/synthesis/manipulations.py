@@ -159,7 +159,7 @@ def _moved_mouth(landmarks: np.ndarray, rng: np.random.Generator, unit: float) -
     down = landmarks[129] - landmarks[0:2].mean(0)
     down = down / max(1e-3, float(np.linalg.norm(down)))
     across = np.array([down[1], -down[0]], np.float32)
-    opening, smile, pull = unit * rng.normal(0, (0.07, 0.05, 0.04))
+    opening, smile, pull = unit * np.asarray(rng.normal(0, (0.07, 0.05, 0.04)))
     moves = np.zeros_like(landmarks)
     moves[list(_LOWER_LIP)] = down * opening
     moves[list(_UPPER_LIP)] = -down * opening * 0.3
