@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,16 @@ def test_evaluation_shows_every_image_once_over_all_workers(files, workers):
             seen += list(zip(batch["key"].numpy(), batch["clip"].numpy(), batch["label"].numpy()))
     assert len(seen) == len(set(seen)) == 11
     assert sum(label for *_, label in seen) == 6
+
+
+def test_evaluation_names_a_damaged_record(tmp_path):
+    path = write(tmp_path / "val.tfrecord", [group(i) for i in range(4)])
+    content = bytearray(Path(path).read_bytes())
+    place = content.index(b"IDAT", len(content) // 2) + 8
+    content[place : place + 16] = bytes(16)
+    Path(path).write_bytes(content)
+    with pytest.raises(RecordFileError, match=r"val\.tfrecord, byte \d+: damaged record"):
+        list(eval_dataset([path], MODEL, PLAIN, 2))
 
 
 def test_evaluation_tells_where_each_crop_is_from(files):

@@ -22,6 +22,7 @@ import tensorflow as tf
 from unet_industrial import records
 from unet_industrial.augment import augment
 from unet_industrial.config import DataConfig, ModelConfig
+from unet_industrial.damage import explained, first_damage
 from unet_industrial.record_files import RecordFileError, RecordIndex, RecordReader, index_files
 
 Batch = dict[str, tf.Tensor]
@@ -169,15 +170,8 @@ class RecordSource:
 
     def find_damage(self, positions: Sequence[int]) -> Optional[str]:
         """See the function of that name."""
-        draws = self._sampler.draw(positions)
-        for record, member in zip(draws.record, draws.member):
-            try:
-                records.parse_member(tf.constant(self._reader.read(int(record))), member, self._model.in_channels)
-            except RecordFileError as error:
-                return str(error)
-            except tf.errors.OpError as error:
-                return f"{self._index.name(int(record))}: damaged record ({error.message.splitlines()[0]})"
-        return None
+        numbers = map(int, self._sampler.draw(positions).record)
+        return first_damage(self._index, self._reader, numbers, self._model.in_channels)
 
     def _example(self, record: tf.Tensor, member: tf.Tensor, pair_seed: tf.Tensor, own_seed: tf.Tensor) -> Batch:
         serialised = read_record(self._reader, record)
@@ -278,14 +272,14 @@ DESCRIPTION = ("dataset", "method", "identity", "track", "original", "face_px") 
 
 def eval_dataset(
     files: Sequence[str], model: ModelConfig, data: DataConfig, batch_size: int, rank: int = 0, workers: int = 1
-) -> tf.data.Dataset:
+) -> Iterator[Batch]:
     """Every image of every group once, the last batch as short as it comes; worker r takes each W-th group.
 
     Batches have the fields of `BatchSource` and those of `DESCRIPTION`: `original` names the clip of the group's
     original (empty without one), `face_px` is the longer side of the detected box in source pixels.
 
     Raises:
-        RecordFileError: files are missing or damaged.
+        RecordFileError: files are missing or damaged, at once or at the batch that has the damage.
     """
     index = index_files(files)
     reader = RecordReader(index)
@@ -312,4 +306,5 @@ def eval_dataset(
 
     mine = tf.data.Dataset.range(rank, len(index), workers)
     threads = data.reader_threads or tf.data.AUTOTUNE
-    return mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
+    batches = mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
+    return explained(batches, index, reader, model.in_channels)
