@@ -23,7 +23,8 @@ from mask_generation.video import Frame, Limits, VideoError, VideoReader
 from unet_industrial.records import FaceImage
 
 CONTEXT = 3.0  # side of the region that a recipe sees, over the face's; the codec's noise is measured around the face
-PRESENCE = 0.2  # share of the sampled frames in which a person must be seen
+PRESENCE = 0.2  # share of the sampled frames in which a person must be seen,
+SURE_SCORE = 0.98  # unless the detector gives this score; faces in focus get 0.99 and more
 GRID_PER_SAMPLE = 8  # frames looked at for tracking, at most, for each sampled one
 MAX_GAP_S = 1.5  # a person unseen for longer is another one; more where the grid is coarser
 MIN_VISIBLE_PX = 8  # of a face's box in a fake that shows a part of the picture only
@@ -67,7 +68,7 @@ def find_people(
                 tracker.update(frame)
         note_stats(original, reader)
     wanted = set(indices)
-    present = [t for t in tracker.tracks() if len(wanted.intersection(t.indices)) >= max(1, PRESENCE * len(indices))]
+    present = [track for track in tracker.tracks() if _is_person(track, wanted)]
     kept: list[Track] = []
     crowd = collections.Counter[int]()
     for track in present:  # after a cut people count anew, so the limit is on those seen at one moment
@@ -76,6 +77,13 @@ def find_people(
             track.boxes = track.smoothed()
             kept.append(track)
     return kept
+
+
+def _is_person(track: Track, wanted: set[int]) -> bool:
+    """Whether a track is worth examples. In a long clip a person's track breaks at cuts and between samples far apart,
+    so a short one counts if the detector is sure of it."""
+    seen = len(wanted.intersection(track.indices))
+    return seen > 0 and (seen >= PRESENCE * len(wanted) or float(np.mean(track.scores)) >= SURE_SCORE)
 
 
 class _Follower:

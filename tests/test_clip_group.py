@@ -236,3 +236,16 @@ def test_after_a_cut_the_limit_on_people_counts_anew(tmp_path):
     result, _ = run(group(tmp_path, tmp_path / "real.mp4", {}), config)
     assert sorted({each.track for each in result.groups}) == [0, 1]
     assert sorted(each.frame_index for each in result.groups) == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("score, people", [(0.99, 1), (0.92, 0)])
+def test_a_short_appearance_counts_if_the_detector_is_sure_of_it(tmp_path, score, people):
+    class Unsure(OvalDetector):
+        def detect(self, rgb):
+            return [dataclasses.replace(face, score=score) for face in super().detect(rgb)]
+
+    shots = [*pictures(2), *[255 - picture for picture in pictures(18, faces=0)]]
+    drawn_videos.write(tmp_path / "real.mp4", shots)
+    config = dataclasses.replace(CONFIG, frames=20)
+    result = process_group(group(tmp_path, tmp_path / "real.mp4", {}), config, Unsure())
+    assert len({each.track for each in result.groups}) == people
