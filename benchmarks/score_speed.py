@@ -117,11 +117,17 @@ def in_process(model: str, clip: str) -> dict[str, Any]:
     }
 
 
-def folder_run(model: str, clips: Path, workers: int, out: Path) -> dict[str, float]:
-    """A whole `score` command; its seconds and CPU seconds, those of its workers included."""
+def folder_run(model: str, clips: Path, cores: int, out: Path) -> dict[str, float]:
+    """A whole `score` command on the first `cores` cores; its seconds and CPU seconds, its workers' included."""
+    allowed = set(sorted(os.sched_getaffinity(0))[:cores])
     before, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    words = [f"--input={clips}", f"--model={model}", f"--output={out}", "--trust_model", f"--num_workers={workers}"]
-    subprocess.run([sys.executable, "-m", "runtime", "score", *words], check=True, stdout=subprocess.DEVNULL)
+    words = [f"--input={clips}", f"--model={model}", f"--output={out}", "--trust_model"]
+    subprocess.run(
+        [sys.executable, "-m", "runtime", "score", *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report = json.loads((out / "report.json").read_text())
