@@ -20,7 +20,7 @@ from mask_generation.pipeline import Totals, generate
 from mask_generation.plan import GenerateConfig, PipelineError, clear
 from mask_generation.video import Limits
 
-USER_ERRORS = (DatasetError, PipelineError, PermissionError)
+USER_ERRORS = (DatasetError, PipelineError, OSError)
 STILLS_A_SHARD = 512
 _QUIET_S = 30.0  # between two lines of progress where nobody watches a terminal
 

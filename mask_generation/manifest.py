@@ -24,20 +24,39 @@ CLIP_COLUMNS = tuple(field.name for field in dataclasses.fields(ClipOutcome))
 _FLOATS = "%.7g"
 
 
-def write_manifest(folder: Path, shards: Sequence[Path], problems: Iterable[Problem] = ()) -> pd.DataFrame:
-    """Write both tables; returns the clips'.
+@dataclasses.dataclass
+class Tally:
+    """Sums over shards; `seconds` of CPU by station."""
+
+    records: int = 0
+    examples: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def add(self, contents: Contents) -> None:
+        self.records += contents.records
+        self.examples += len(contents.examples)
+        for station, seconds in contents.seconds.items():
+            self.seconds[station] = self.seconds.get(station, 0.0) + seconds
+
+
+def write_manifest(
+    folder: Path, shards: Sequence[Path], problems: Iterable[Problem] = ()
+) -> tuple[pd.DataFrame, Tally]:
+    """Write both tables; returns the clips', and the sums.
 
     Args:
         shards: paths without suffix, in order.
         problems: clips that were found but not tried.
     """
     clips: list[dict[str, Any]] = [dataclasses.asdict(outcome_of(problem)) for problem in problems]
+    tally = Tally()
     temporary = folder / f".{EXAMPLES}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as stream:
             pd.DataFrame(columns=["shard", *COLUMNS]).to_csv(stream, index=False)
             for shard in shards:  # one at a time: millions of rows need not fit into memory
                 contents = writer.read_contents(shard) or rebuild(shard)
+                tally.add(contents)
                 clips += contents.clips
                 table = pd.DataFrame(contents.examples, columns=list(COLUMNS))
                 table.insert(0, "shard", writer.record_path(shard).name)
@@ -49,7 +68,7 @@ def write_manifest(folder: Path, shards: Sequence[Path], problems: Iterable[Prob
     temporary = folder / f".{CLIPS}.{os.getpid()}.tmp"
     table.to_csv(temporary, index=False, float_format=_FLOATS, errors="backslashreplace")
     os.replace(temporary, folder / CLIPS)
-    return table
+    return table, tally
 
 
 def mend(shards: Sequence[Path]) -> list[Path]:

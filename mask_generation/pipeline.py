@@ -82,20 +82,27 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
     from mask_generation.still_group import process_still
 
     crumb = job.part.with_name(job.part.name + ".at")
-    crumb.parent.mkdir(parents=True, exist_ok=True)
     given_up = {name: (state, reason) for name, state, reason in job.given_up}
-    with open(crumb, "wb", buffering=0) as stream:
+    try:
+        crumb.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(crumb, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+    except OSError as error:
+        raise workers.CannotWrite(str(error)) from error
 
-        def note(name: str) -> None:  # says, should this process die, at which clip
-            os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
+    def note(name: str) -> None:  # says, should this process die, at which clip
+        os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
+    with stream:
         if job.group.dataset == dagm.NAME:
             result = process_still(job.group)
         else:
             result = process_group(job.group, config, detector, given_up, note)
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
-    writer.write_part(job.part, result.groups, clips, result.seconds)
-    crumb.unlink(missing_ok=True)
+    try:
+        writer.write_part(job.part, result.groups, clips, result.seconds)
+        crumb.unlink(missing_ok=True)
+    except OSError as error:
+        raise workers.CannotWrite(str(error)) from error
     del result
     workers.free_memory()
     return clips
@@ -128,10 +135,9 @@ def generate(
         if run.left:
             (folder / SUMMARY).unlink(missing_ok=True)
             run.work(progress, build or functools.partial(build_detector, config.device))
-        table = manifest.write_manifest(folder, [folder / shard for shard in shards], inventory.problems)
+        table, tally = manifest.write_manifest(folder, [folder / shard for shard in shards], inventory.problems)
         shutil.rmtree(folder / WORK, ignore_errors=True)
-        contents = [writer.read_contents(folder / shard) for shard in shards]
-        totals = _totals(table, [c for c in contents if c], time.monotonic() - started, resumed)
+        totals = _totals(table, tally, time.monotonic() - started, resumed)
         writer.write_json(folder / SUMMARY, dataclasses.asdict(totals))
         return totals
 
@@ -266,12 +272,8 @@ def _states(clips: Sequence[dict[str, Any]]) -> dict[str, int]:
     return dict(collections.Counter(clip["state"] for clip in clips))
 
 
-def _totals(table: Any, contents: Sequence[writer.Contents], wall_s: float, resumed: int) -> Totals:
+def _totals(table: Any, tally: manifest.Tally, wall_s: float, resumed: int) -> Totals:
     reasons = {str(state): int(count) for state, count in table["state"].value_counts().items()}
-    seconds: dict[str, float] = {}
-    for shard in contents:
-        for station, value in shard.seconds.items():
-            seconds[station] = round(seconds.get(station, 0.0) + value, 2)
 
     def count(states: Sequence[str]) -> int:
         return sum(reasons.get(state, 0) for state in states)
@@ -281,10 +283,10 @@ def _totals(table: Any, contents: Sequence[writer.Contents], wall_s: float, resu
         written=count(WRITTEN),
         skipped=count(SKIPPED),
         failed=count(FAILED),
-        examples=sum(len(shard.examples) for shard in contents),
-        records=sum(shard.records for shard in contents),
+        examples=tally.examples,
+        records=tally.records,
         reasons=reasons,
-        seconds=seconds,
+        seconds={station: round(seconds, 2) for station, seconds in tally.seconds.items()},
         wall_s=round(wall_s, 2),
         resumed_groups=resumed,
     )

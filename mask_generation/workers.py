@@ -30,14 +30,17 @@ class WorkersError(Exception):
     """No worker can be started, or one cannot write; the message says why."""
 
 
+class CannotWrite(Exception):
+    """Raised by a job: its results cannot be kept, as when the disk is full. No other job would fare better."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Work:
     """What workers do. Both functions must be importable, as they travel to other processes.
 
     Attributes:
         build: makes, once a worker, whatever `do` needs.
-        do: (built, job) → answer. An `OSError` from it ends the run (the disk is full); any other exception is
-            a bug that costs the job alone.
+        do: (built, job) → answer. `CannotWrite` from it ends the run; any other exception costs the job alone.
     """
 
     build: Callable[[], Any]
@@ -82,7 +85,7 @@ def attempt(work: Work, built: Any, job: Any) -> tuple[str, Any]:
     """Do one job and say how it went: (`DONE`, `BUG` or `FATAL`, content)."""
     try:
         return DONE, work.do(built, job)
-    except OSError as error:
+    except CannotWrite as error:
         return FATAL, str(error)
     except Exception as error:  # noqa: BLE001  one job must not end the run; the trace goes to the log
         return BUG, (f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from mask_generation.workers import CannotWrite
+
 
 class Job(NamedTuple):
     """`orders`: what to do at the first try, the second …; the last one from then on. `tries`: a folder to count in."""
@@ -40,5 +42,5 @@ def do(built: str, job: Job) -> tuple[str, str]:
     if order == "bug":
         raise ZeroDivisionError("division by zero")
     if order == "full":
-        raise OSError(28, "No space left on device", "/data/x")
+        raise CannotWrite("[Errno 28] No space left on device: '/data/x'")
     return built, job.name

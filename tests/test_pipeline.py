@@ -367,3 +367,30 @@ def test_tables_are_made_again_without_the_videos(copy, done, capsys):
 def test_tables_of_nothing_are_refused(tmp_path, capsys):
     assert command.main(["manifest", f"--records={tmp_path}"]) == 1
     assert "no records" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_run_and_what_is_done_is_kept(pairs, tmp_path, monkeypatch, done):
+    real, calls = writer.write_part, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device", "/data/part")
+        return real(*arguments)
+
+    def inline_as_workers_do(jobs, work, processes, limit_s, again):
+        for job, answer in inline(jobs, work, processes, limit_s, again):
+            if answer.kind == workers.FATAL:
+                raise workers.WorkersError(answer.content)
+            yield job, answer
+
+    folder = tmp_path / "records"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "run", inline_as_workers_do)
+        patch.setattr(writer, "write_part", full)
+        with pytest.raises(PipelineError, match="No space left on device"):
+            run(pairs, folder)
+    totals = run(pairs, folder)
+    assert totals.resumed_groups == 2
+    for path in done[0].glob("*.tfrecord"):
+        assert (folder / path.name).read_bytes() == path.read_bytes()
