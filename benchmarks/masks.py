@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -51,10 +51,15 @@ def overlap(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return both / either, 2 * both / (both + either)
 
 
-def score_pair(case: mask_truth.Case, crf: int, sheet: Optional[mask_report.Sheet] = None) -> Iterator[dict[str, Any]]:
+def score_pair(
+    case: mask_truth.Case,
+    crf: int,
+    sheet: Optional[mask_report.Sheet] = None,
+    recipes: Sequence[str] = RECIPES,
+) -> Iterator[dict[str, Any]]:
     """Rows of one pair at one CRF, for every recipe and scored frame."""
     originals, fakes = mask_truth.encode(case, crf)
-    for name in RECIPES:
+    for name in recipes:
         recipe = masks.get_recipe(name.partition(",")[0])
         sequence = recipe.sequence() if name == SEQUENCE else None
         for index, (original, fake, box) in enumerate(zip(originals, fakes, case.clip.boxes)):
@@ -92,6 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", nargs="+", required=True, help="real clips, photographs, or folders of them")
     parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     parser.add_argument("--seed", type=int, default=0, help="of the manipulations")
     parser.add_argument("--sheet", action="store_true", help="also a picture of one frame of every pair and recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
@@ -123,7 +129,7 @@ def main() -> int:
         for number, clip in enumerate(clips):
             for case in mask_truth.cases(clip, clips[(number + 1) % len(clips)], arguments.seed):
                 for crf in mask_truth.CRFS:
-                    rows += score_pair(case, crf, sheet)
+                    rows += score_pair(case, crf, sheet, arguments.recipes)
                     progress.update()
             write_csv(out / "masks.csv", rows)
             summary = mask_report.summarise(rows)
