@@ -7,6 +7,7 @@ paths, as on any shared file system; nothing but jobs and rows goes through Ray.
 from __future__ import annotations
 
 import collections
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from mask_generation.workers import (
     WorkersError,
     attempt,
 )
+
+REACH_S = 10.0
 
 
 class _Worker:
@@ -69,11 +72,23 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise WorkersError(f"--ray_address needs Ray: pip install 'deepfake-unet-industrial[ray]' ({error})") from error
     try:
+        _check_reachable(address)
         options = {} if address != "local" else {"include_dashboard": False}
         ray.init(None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise WorkersError(f"no Ray cluster at {address!r}: {error}") from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Try the port first: Ray takes five minutes to give up on a machine that is not there.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
 
 
 def run(
@@ -139,8 +154,11 @@ def run(
 def _answer(ray: Any, actor: _Actor) -> tuple[str, Any]:
     try:
         answer = ray.get(actor.reference)
-    except ray.exceptions.RayActorError as error:  # the node or the process is gone
-        return DIED, str(error).splitlines()[0]
+    except ray.exceptions.RayActorError as error:  # the node or the process is gone, or `build` raised
+        lines = str(error).splitlines() or [type(error).__name__]
+        if "creation task" in lines[0]:
+            return FATAL, f"a worker cannot start: {lines[-1]}"
+        return DIED, lines[0]
     except ray.exceptions.RayTaskError as error:  # `build` raised
         return FATAL, f"a worker cannot start: {str(error).splitlines()[-1]}"
     return ("ready", None) if answer is True else answer

@@ -61,8 +61,8 @@ def main(arguments: Sequence[str]) -> int:
         from runtime.onnx_export import OnnxError, export_onnx
 
         try:
-            error = export_onnx(models.load_model(values.export_dir, trust=True), values.onnx)
+            difference = export_onnx(models.load_model(values.export_dir, trust=True), values.onnx)
         except OnnxError as problem:
             raise cli.Failure(str(problem)) from problem
-        print(f"{values.onnx}: in ONNX Runtime it differs by at most {error:.1e}")
+        print(f"{values.onnx}: in ONNX Runtime it differs by at most {difference:.1e}")
     return cli.OK

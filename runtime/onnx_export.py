@@ -53,15 +53,15 @@ def export_onnx(model: LoadedModel, path: Union[str, Path]) -> float:
     except Exception as error:  # tf2onnx raises whatever its converters do
         raise OnnxError(f"{model.path}: cannot be converted to ONNX: {type(error).__name__}: {error}") from error
     data = graph.SerializeToString()
-    error = worst_difference(model, onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]))
-    if not error <= AGREEMENT:
-        raise OnnxError(f"{model.path}: in ONNX Runtime it differs by {error:.2e} (allowed {AGREEMENT:g})")
+    difference = worst_difference(model, onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]))
+    if not difference <= AGREEMENT:
+        raise OnnxError(f"{model.path}: in ONNX Runtime it differs by {difference:.2e} (allowed {AGREEMENT:g})")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(data)
     os.replace(temporary, path)
-    return error
+    return difference
 
 
 def worst_difference(model: LoadedModel, session: Any) -> float:

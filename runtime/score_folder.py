@@ -195,11 +195,11 @@ def sole_run(output: Path) -> Iterator[None]:
 @dataclasses.dataclass(frozen=True)
 class FolderRun:
     """What `score_folder` did: results in the order of the files, how many came from an earlier run, and the number
-    of processes that made the others (0: there were none)."""
+    of processes that made the others (0: there were none; None: as many as the Ray cluster has room for)."""
 
     results: tuple[VideoResult, ...]
     resumed: int
-    processes: int
+    processes: int | None
 
 
 def score_folder(
@@ -236,14 +236,17 @@ def score_folder(
             if progress:
                 progress(before, True)
     todo = list({job.key: job for job in jobs if job.key not in results}.values())
-    resumed, count = len(results), 0
+    resumed = len(results)
+    count: int | None = 0
     if todo:
-        count = min(processes or score_pool.default_workers(len(todo), ray_address), len(todo))
+        # On Ray without a number: as many as the cluster has room for.
+        count = processes or (None if ray_address else score_pool.default_workers(len(todo)))
+        count = min(count, len(todo)) if count else None
         setup = WorkerSetup(
             model,
             trust,
             config,
-            threads=1 if ray_address else max(1, workers.cpu_cores() // count),
+            threads=max(1, workers.cpu_cores() // count) if count and not ray_address else 1,
             finish=functools.partial(finish, str(output), overlay_video),
             build=score_pool.build_scorer,
         )

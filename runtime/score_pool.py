@@ -21,7 +21,7 @@ class PoolError(Exception):
     """No worker can be started, or none can go on; the message says why."""
 
 
-class OutputError(OSError):
+class OutputError(workers.CannotWrite):
     """A result cannot be written; ends the run."""
 
 
@@ -67,17 +67,13 @@ def build_scorer(setup: WorkerSetup) -> Any:
 
 def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
     """In the worker: score a file and write what came of it; the pictures stay there."""
-    try:
-        result = scorer.score(job.path)
-    except OSError as error:  # of this file; one from `finish` means that no result can be written
-        raise RuntimeError(str(error)) from error
-    return dataclasses.replace(finish(scorer, job, result), evidence=())
+    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), evidence=())
 
 
 def score_all(
     jobs: Sequence[Job],
     setup: WorkerSetup,
-    processes: int,
+    processes: int | None,
     timeout_s: float,
     error_log: Path,
     ray_address: str = "",
@@ -85,6 +81,7 @@ def score_all(
     """Score every job, in whatever order they finish.
 
     Args:
+        processes: how many at most; None, on Ray: as many as the cluster has room for.
         timeout_s: seconds one file may take before its worker is killed.
         error_log: file to which the trace of an unexpected error is appended.
         ray_address: of a Ray cluster to work on, see `mask_generation.ray_workers`; "": processes on this machine.
@@ -92,10 +89,19 @@ def score_all(
         PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
     """
     work = workers.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
-    count = max(1, min(processes, len(jobs)))
-    run = functools.partial(ray_workers.run, ray_address) if ray_address else workers.run
+
+    def limit_s(job: Job) -> float:
+        return timeout_s
+
+    def again(job: Job, answer: workers.Answer) -> None:
+        """A file that ended its worker, or kept it too long, is not tried twice in a run."""
+
     try:
-        for job, answer in run(jobs, work, count, lambda _: timeout_s, lambda *_: None):
+        if ray_address:
+            answers = ray_workers.run(jobs, work, ray_address, processes, limit_s, again)
+        else:
+            answers = workers.run(jobs, work, processes or 1, limit_s, again)
+        for job, answer in answers:
             yield job, _result(job, answer, timeout_s, error_log)
     except workers.WorkersError as error:
         raise PoolError(str(error)) from error
@@ -116,16 +122,7 @@ def _result(job: Job, answer: workers.Answer, timeout_s: float, error_log: Path)
     return VideoResult(name, UNREADABLE, f"unexpected error, see {error_log.name}: {summary}"[:300])
 
 
-def default_workers(files: int, ray_address: str = "") -> int:
-    """One process a core (of the cluster, if there is one) and no more than files; on a GPU at most four share it.
-
-    Raises:
-        PoolError: there is no cluster at that address.
-    """
-    if ray_address:
-        try:
-            return min(ray_workers.cores(ray_address), files)
-        except workers.WorkersError as error:
-            raise PoolError(str(error)) from error
+def default_workers(files: int) -> int:
+    """One process a core and no more than files; on a GPU at most four share it."""
     cores = workers.cpu_cores()
     return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, files))
