@@ -37,7 +37,7 @@ CONTESTANTS: dict[str, tuple[str, list[str], dict[str, str]]] = {  # script, arg
 }
 # With one of these, TensorFlow 2.15 switches oneDNN on by itself (tensorflow/core/util/util.cc, IsMKLEnabled).
 ONEDNN_BY_DEFAULT = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
-SCALING_SIZE, SCALING_BATCH = 128, 4
+SCALING_SIZE, SCALING_BATCH = 256, 8
 
 
 class Contestant:
@@ -147,7 +147,7 @@ def scaling(turns: int) -> str:
                 command = [
                     sys.executable, "-m", "runtime", "train", "--exec_mode=training_benchmark",
                     f"--results_dir={results}", f"--input_size={SCALING_SIZE}", f"--batch_size={SCALING_BATCH}",
-                    "--num_iter=30", "--warmup_step=3", "--threads=1",
+                    "--num_iter=10", "--warmup_step=2", "--threads=1",
                 ]  # fmt: skip
                 subprocess.run([*launcher, *command], cwd=ROOT, check=True, capture_output=True)
                 found[workers].append(json.loads((pathlib.Path(results) / "training_benchmark.json").read_text()))

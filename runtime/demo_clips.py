@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from mask_generation.faces import FaceDetector
+from mask_generation.synthesis import degrade
 from mask_generation.synthesis.manipulations import self_blend
 
 SIDE_PX, FRAMES, FPS = 320, 24, 12
@@ -105,7 +106,7 @@ def write_clip(path: Path, frames: list[np.ndarray], crf: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast", **degrade.X264_REPEATABLE}
         stream.codec_context.thread_count = 1  # with more, the same frames give different bytes from run to run
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -1,5 +1,6 @@
 """The demo's clips and its verdict; the whole demo runs in .ci/run."""
 
+import zlib
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +40,8 @@ def test_clips_are_drawn_alike_every_time(tmp_path):
     pairs = [demo_clips.draw_pairs(tmp_path / name, KnownFaces()) for name in ("a", "b")]
     assert [pair.split for pair in pairs[0]] == ["train"] * 8 + ["test"] * 3
     for first, second in zip(*pairs):
-        assert first.fake.read_bytes() == second.fake.read_bytes()
+        # sums, as pytest takes minutes to show where two files differ
+        assert zlib.crc32(first.fake.read_bytes()) == zlib.crc32(second.fake.read_bytes())
     table = pd.read_csv(tmp_path / "a" / "pairs.csv")
     assert list(table) == ["fake", "original", "method", "split"]
     assert all((tmp_path / "a" / path).is_file() for path in [*table["fake"], *table["original"]])

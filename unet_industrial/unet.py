@@ -74,12 +74,13 @@ class ToComputeLayout(tf.keras.layers.Layer):
 class MaxPool(tf.keras.layers.MaxPooling2D):
     """2x2 maximum, right in NCHW on a CPU as well.
 
-    Run eagerly there, TF 2.15's oneDNN kernel reads NCHW data as NHWC and returns other numbers without an error; the
-    same op inside a `tf.function` is right. So eagerly it goes through NHWC.
+    TF 2.15 keeps oneDNN's pooling kernels in a cache whose key has the sizes but not the layout: after a pooling in
+    NHWC, one in NCHW of the same sizes gets its kernel and returns other numbers without an error, and the other way
+    round. So without a GPU it always goes through NHWC.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.data_format == "channels_first" and tf.executing_eagerly():
+        if self.data_format == "channels_first" and not tf.config.list_logical_devices("GPU"):
             pooled = tf.nn.max_pool2d(tf.transpose(inputs, (0, 2, 3, 1)), 2, 2, "VALID")
             return tf.transpose(pooled, (0, 3, 1, 2))
         return super().call(inputs)

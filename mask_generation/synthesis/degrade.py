@@ -21,6 +21,10 @@ LEAST_SIDE_PX = 96  # no smaller by scaling: what is left of a face below shows 
 # Highest CRF by the picture's side: FF++'s c40 faces measure 250 px and more; at 100 px CRF 40 leaves coloured blocks.
 CRF_LIMITS = ((200, 41), (140, 36), (0, 31))
 
+# Options of x264 without which the same frames may give other bytes, beside one thread: its vector code for macroblock
+# trees reads what it never wrote where rows of blocks do not fill a register (widths such as 130, 150 and 320).
+X264_REPEATABLE = {"x264-params": "cpu-independent=1"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Degradation:
@@ -127,9 +131,7 @@ def h264(frames: list[np.ndarray], crf: int, preset: str = "medium", fps: int = 
     encoder.width, encoder.height = w + w % 2, h + h % 2
     encoder.pix_fmt = "yuv420p"
     encoder.time_base = Fraction(1, fps)
-    # x264's vector code for macroblock trees reads what it never wrote where rows of blocks do not fill a register
-    # (widths such as 130 and 150): the same frames gave up to 6 different streams in 25 runs.
-    encoder.options = {"crf": str(crf), "preset": preset, "x264-params": "cpu-independent=1"}
+    encoder.options = {"crf": str(crf), "preset": preset, **X264_REPEATABLE}
     encoder.thread_count = 1  # with more, the output varies from run to run
     packets = []
     for index, frame in enumerate(frames):

@@ -17,6 +17,7 @@ import av
 import cv2
 import numpy as np
 
+from mask_generation.synthesis import degrade
 from mask_generation.video import Frame, Limits, VideoReader
 
 BASE_CRF = 12  # visually lossless at 8 bits; what is measured at it is the disturbance, not the codec
@@ -143,7 +144,7 @@ def write(path: Path, frames: Iterator[Frame], crf: int) -> None:
                 stream = container.add_stream("libx264", rate=25)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.codec_context.time_base = TIME_BASE
-                stream.options = {"crf": str(crf), "preset": PRESET}
+                stream.options = {"crf": str(crf), "preset": PRESET, **degrade.X264_REPEATABLE}
                 stream.codec_context.thread_count = 1  # with more, its output varies from run to run
                 first_s = frame.time_s
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.rgb[:height, :width]), format="rgb24")
