@@ -15,11 +15,23 @@ import cv2
 import numpy as np
 
 from mask_generation.faces import FaceDetector
-from mask_generation.synthesis import degrade
+from mask_generation.synthesis import degrade, jitter
 from mask_generation.synthesis.manipulations import self_blend
 
-SIDE_PX, FRAMES, FPS = 320, 24, 12
-PAIRS = {"collins": ("train", 8), "hopper": ("test", 3)}  # person: split, number of pairs; no person is in both
+SIDE_PX, FPS = 320, 12
+
+
+class Part(NamedTuple):
+    """What is drawn of one person: the split it goes to, how many pairs of clips, and frames in each."""
+
+    split: str
+    pairs: int
+    frames: int
+
+
+# No person is in both. Many short clips to train on, as every clip has a look and a manipulation of its own: from eight
+# clips a network learned those eight.
+PARTS = {"collins": Part("train", 32, 6), "hopper": Part("test", 3, 24)}
 
 
 class DrawnPair(NamedTuple):
@@ -48,18 +60,17 @@ def draw_pairs(folder: Path, detector: FaceDetector) -> list[DrawnPair]:
     """
     pairs = []
     for person, photo in portraits().items():
-        split, count = PAIRS[person]
+        part = PARTS[person]
         found = detector.detect(photo)
         if not found:
             raise ValueError(f"no face found in the portrait {person!r}: is mtcnn installed as pinned?")
         face = max(found, key=lambda detection: detection.score)
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
+        (folder / part.split).mkdir(parents=True, exist_ok=True)
+        for number in range(part.pairs):
             rng = np.random.default_rng([len(person), number])
-            real, fake = draw_clip(photo, np.asarray(face.landmarks, np.float64), rng)
-            pair = DrawnPair(
-                folder / split / f"{person}_{number:02d}.mp4", folder / split / f"{person}_{number:02d}_fake.mp4", split
-            )
+            real, fake = draw_clip(photo, np.asarray(face.landmarks, np.float64), rng, part.frames)
+            stem = folder / part.split / f"{person}_{number:02d}"
+            pair = DrawnPair(Path(f"{stem}.mp4"), Path(f"{stem}_fake.mp4"), part.split)
             crf = int(rng.integers(14, 24))
             write_clip(pair.original, real, crf)
             write_clip(pair.fake, fake, crf)
@@ -70,9 +81,9 @@ def draw_pairs(folder: Path, detector: FaceDetector) -> list[DrawnPair]:
 
 
 def draw_clip(
-    photo: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
+    photo: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, frames: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """One clip and its manipulated copy: two lists of FRAMES uint8 RGB frames (SIDE_PX, SIDE_PX, 3).
+    """One clip and its manipulated copy: two lists of `frames` uint8 RGB frames (SIDE_PX, SIDE_PX, 3).
 
     Args:
         landmarks: (5, 2) xy of the eyes, nose and corners of the mouth in `photo`, in pixels.
@@ -80,11 +91,11 @@ def draw_clip(
     centre, pupils = landmarks.mean(axis=0), np.linalg.norm(landmarks[1] - landmarks[0])
     scale = rng.uniform(55, 75) / pupils  # pixels between the eyes in the clip
     phase, mirrored = rng.uniform(0, 2 * np.pi, 4), rng.random() < 0.5
-    gain, tint = rng.uniform(0.8, 1.15), rng.uniform(0.93, 1.07, 3)
+    photo = jitter.to_uint8(jitter.colour(photo.astype(np.float32), rng))  # another camera, another skin
     blend_seed = int(rng.integers(2**31))  # one seed for all frames: the same manipulation throughout
     real, fake = [], []
-    for index in range(FRAMES):
-        wave = np.sin(2 * np.pi * index / FRAMES + phase)
+    for index in range(frames):
+        wave = np.sin(2 * np.pi * index / frames + phase)
         matrix = cv2.getRotationMatrix2D(tuple(centre), 5 * wave[0], scale * (1 + 0.06 * wave[1]))
         matrix[:, 2] += SIDE_PX / 2 - centre + 12 * wave[2:]
         frame = cv2.warpAffine(photo, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
@@ -92,7 +103,7 @@ def draw_clip(
         if mirrored:
             frame = np.ascontiguousarray(frame[:, ::-1])
             points = (points * [-1, 1] + [SIDE_PX - 1, 0])[[1, 0, 2, 4, 3]]  # left and right change places
-        lit = frame * (gain * tint * (1 + 0.04 * wave[1])) + rng.normal(0, 1.5, frame.shape)
+        lit = frame * (1 + 0.04 * wave[1]) + rng.normal(0, 1.5, frame.shape)
         pair = self_blend(
             np.clip(lit, 0, 255).astype(np.uint8), points, np.random.default_rng(blend_seed), difficulty=0.0
         )

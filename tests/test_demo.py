@@ -27,8 +27,8 @@ class KnownFaces:
 def test_a_drawn_copy_differs_from_its_original_in_the_face_only():
     photo = demo_clips.portraits()["collins"]
     five = np.array(KnownFaces.FIVE[512], np.float64)
-    real, fake = demo_clips.draw_clip(photo, five, np.random.default_rng(3))
-    assert len(real) == len(fake) == demo_clips.FRAMES
+    real, fake = demo_clips.draw_clip(photo, five, np.random.default_rng(3), frames=7)
+    assert len(real) == len(fake) == 7
     for a, b in zip(real, fake):
         changed = (a != b).any(axis=-1)
         assert 0.02 < changed.mean() < 0.6
@@ -38,14 +38,14 @@ def test_a_drawn_copy_differs_from_its_original_in_the_face_only():
 
 def test_clips_are_drawn_alike_every_time(tmp_path):
     pairs = [demo_clips.draw_pairs(tmp_path / name, KnownFaces()) for name in ("a", "b")]
-    assert [pair.split for pair in pairs[0]] == ["train"] * 8 + ["test"] * 3
+    assert [pair.split for pair in pairs[0]] == ["train"] * 32 + ["test"] * 3
     for first, second in zip(*pairs):
         # sums, as pytest takes minutes to show where two files differ
         assert zlib.crc32(first.fake.read_bytes()) == zlib.crc32(second.fake.read_bytes())
     table = pd.read_csv(tmp_path / "a" / "pairs.csv")
     assert list(table) == ["fake", "original", "method", "split"]
     assert all((tmp_path / "a" / path).is_file() for path in [*table["fake"], *table["original"]])
-    assert sum(1 for _ in read_frames(pairs[0][0].original)) == demo_clips.FRAMES
+    assert sum(1 for _ in read_frames(pairs[0][0].original)) == demo_clips.PARTS["collins"].frames
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,22 @@ def test_grain_has_the_strength_asked_for():
     flat = np.full((80, 80, 3), 128, np.float32)
     levels = [np.std(jitter.grain(flat, np.random.default_rng(seed), 5.0) - flat) for seed in range(6)]
     assert 2 < min(levels) <= max(levels) < 8
+
+
+def test_a_reshaped_face_takes_its_landmarks_along():
+    points = np.array([[44, 60], [84, 60], [64, 78], [52, 96], [78, 96]], np.float32)
+    for seed in range(10):
+        rgb = np.zeros((SIZE, SIZE, 3), np.uint8)
+        cv2.circle(rgb, (64, 78), 4, (255, 255, 255), -1)
+        bent, moved = jitter.reshape(rgb, points, np.random.default_rng(seed))
+        y, x = np.nonzero(bent[..., 0] > 128)
+        assert np.hypot(x.mean() - moved[2, 0], y.mean() - moved[2, 1]) < 1.5
+        assert 0 < np.abs(moved - points).max() < 0.4 * 40  # of the distance of the eyes
+
+
+def test_other_light_has_no_edges_and_keeps_the_range():
+    for seed in range(20):
+        lit = jitter.relight(np.full((SIZE, SIZE, 3), 120, np.float32), np.random.default_rng(seed))
+        assert lit.min() > 0
+        assert max(np.abs(np.diff(np.log(lit), axis=axis)).max() for axis in (0, 1)) < 0.12
+        assert 120 * np.exp(-3) < lit.mean() < 120 * np.exp(1)

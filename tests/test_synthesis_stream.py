@@ -135,8 +135,8 @@ def test_what_a_seed_gives_is_fixed(faces):
     """Resuming a run relies on it: change these numbers only together with a note in the change log."""
     plain = Mix(recorded=0, before=0, cover=0, compress=0)
     pairs = [make_pair(faces, 5, index, SIZE, 1.0, plain) for index in range(4)]
-    assert [pair.kind for pair in pairs] == ["swap", "self_blend", "swap", "self_blend"]
-    assert [float(pair.mask.mean()) for pair in pairs] == pytest.approx([79.5, 39.2, 100.2, 21.2], abs=1.0)
+    assert [pair.kind for pair in pairs] == ["swap", "swap", "self_blend", "swap"]
+    assert [float(pair.mask.mean()) for pair in pairs] == pytest.approx([48.8, 38.0, 81.2, 63.9], abs=1.0)
 
 
 def test_undegraded_pairs_are_equal_outside_the_mask(faces):

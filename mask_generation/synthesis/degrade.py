@@ -65,7 +65,7 @@ def draw(rng: np.random.Generator, side_px: int, strength: float = 1.0) -> Degra
     crf, jpeg, codec = None, None, rng.random()
     if codec < 0.6:
         limit = next(crf for side, crf in CRF_LIMITS if side_px * scale >= side)
-        crf = int(rng.integers(16, 19 + round((limit - 18) * strength)))
+        crf = int(rng.integers(16, 19 + round((limit - 18) * strength), 2).max())  # the strong end is the hard one
     elif codec < 0.85:
         jpeg = int(rng.integers(95 - round(70 * strength), 98))
     return Degradation(

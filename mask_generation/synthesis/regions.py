@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mask_generation.synthesis import template
+from mask_generation.synthesis import jitter, template
 
 # Chances of each region in the hard mix; the easy end draws large ones only.
 CHANCES = {"full": 0.18, "brow": 0.2, "hairline": 0.14, "inner": 0.16, "lower": 0.1, "mouth": 0.16, "eyes": 0.06}
@@ -31,8 +31,7 @@ def fill(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def elastic(mask: np.ndarray, rng: np.random.Generator, strength_px: float, grain: int = 5) -> np.ndarray:
     """The mask bent by a smooth random field of about `strength_px` pixels (standard deviation)."""
     h, w = mask.shape
-    field = rng.normal(0, strength_px, (grain, grain, 2)).astype(np.float32)
-    field = cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC)
+    field = jitter.smooth_field((h, w), rng, grain, strength_px, 2)
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     return cv2.remap(mask, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 

@@ -33,15 +33,17 @@ class Schedule:
 class Mix:
     """Shares of the manipulations (they need not add up to one) and chances of everything around them.
 
-    `recorded`: chance that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives;
-    `compress`: strength of the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through
-    the very same chain.
+    `relight`, `reshape`: chance of other light and of another shape of the face, before everything else; `recorded`:
+    that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives; `compress`: strength of
+    the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain.
     """
 
     self_blend: float = 0.35
     swap: float = 0.33
     mouth: float = 0.18
     expression: float = 0.14
+    relight: float = 0.7
+    reshape: float = 0.6
     recorded: float = 0.5
     before: float = 0.2
     cover: float = 0.15
@@ -52,7 +54,7 @@ class Mix:
         shares = (self.self_blend, self.swap, self.mouth, self.expression)
         if min(shares) < 0 or sum(shares) <= 0:
             raise ValueError("shares of manipulations must not be negative, and one must be above 0")
-        for name in ("recorded", "before", "cover", "compress", "alike"):
+        for name in ("relight", "reshape", "recorded", "before", "cover", "compress", "alike"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
 
@@ -90,6 +92,10 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
     rgb, landmarks = _window(pool.rgb(number), manipulations.as_landmarks(pool.points[number]), rng)
     if rng.random() < 0.5:
         rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
+    if rng.random() < mix.reshape:
+        rgb, landmarks = jitter.reshape(rgb, landmarks, rng)
+    if rng.random() < mix.relight:
+        rgb = jitter.to_uint8(jitter.relight(rgb.astype(np.float32), rng))
     if rng.random() < mix.before * difficulty:
         rgb = distractors.before(rgb, landmarks, rng)
     if rng.random() < mix.recorded * difficulty:
