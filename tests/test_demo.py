@@ -1,4 +1,4 @@
-"""The demo's clips and its verdict; the whole demo runs in .ci/run."""
+"""The demo's clips and its verdict; the whole demo takes minutes: run `./launch.sh demo`."""
 
 import zlib
 from typing import ClassVar

@@ -41,18 +41,18 @@ def relight(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     other light calls a face in half shadow swapped.
     """
     h, w = rgb.shape[:2]
-    stops = np.zeros((h, w, 1), np.float32)  # natural logarithm of the gain
+    log_gain = np.zeros((h, w, 1), np.float32)
     if rng.random() < 0.6:
         angle, middle, width = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3), rng.uniform(0.05, 0.6)
         x, y = np.meshgrid(np.linspace(-0.5, 0.5, w, dtype=np.float32), np.linspace(-0.5, 0.5, h, dtype=np.float32))
         side = np.tanh((x * np.cos(angle) + y * np.sin(angle) - middle) / width)
-        stops += np.float32(rng.uniform(0.05, 0.5)) * side[..., None].astype(np.float32)
+        log_gain += np.float32(rng.uniform(0.05, 0.5)) * side[..., None].astype(np.float32)
     if rng.random() < 0.6:
-        stops += smooth_field((h, w), rng, int(rng.integers(3, 7)), float(rng.uniform(0.03, 0.25)), 1)
+        log_gain += smooth_field((h, w), rng, int(rng.integers(3, 7)), float(rng.uniform(0.03, 0.25)), 1)
     if rng.random() < 0.4:
-        stops = stops + smooth_field((h, w), rng, int(rng.integers(2, 5)), float(rng.uniform(0.02, 0.1)), 3)
-    stops = stops + np.float32(rng.uniform(-0.8, 0.2))
-    return (rgb * np.exp(stops)).astype(np.float32)
+        log_gain = log_gain + smooth_field((h, w), rng, int(rng.integers(2, 5)), float(rng.uniform(0.02, 0.1)), 3)
+    log_gain = log_gain + np.float32(rng.uniform(-0.8, 0.2))
+    return (rgb * np.exp(log_gain)).astype(np.float32)
 
 
 def smooth_field(
@@ -61,6 +61,15 @@ def smooth_field(
     """(h, w, channels) float32: normal numbers of that spread on a grain x grain grid, interpolated."""
     field = rng.normal(0, spread, (grain, grain, channels)).astype(np.float32)
     return cv2.resize(field, size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, channels)
+
+
+def displace(
+    picture: np.ndarray, field: np.ndarray, how: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_REFLECT
+) -> np.ndarray:
+    """(h, w) or (h, w, C): what lay `field` (h, w, 2), xy in pixels, beside each place; `border` beyond the edges."""
+    h, w = picture.shape[:2]
+    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    return cv2.remap(picture, x + field[..., 0], y + field[..., 1], how, borderMode=border)
 
 
 def reshape(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -72,13 +81,11 @@ def reshape(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) ->
     h, w = rgb.shape[:2]
     unit = float(np.linalg.norm(landmarks[1] - landmarks[0]))
     field = smooth_field((h, w), rng, 5, unit * float(rng.uniform(0.02, 0.1)), 2)
-    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-    bent = cv2.remap(rgb, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     moved = landmarks
     for _ in range(5):  # the new place q of a point p is where q + field(q) = p: by fixed point iteration
         at = np.clip(np.rint(moved), 0, (w - 1, h - 1)).astype(int)
         moved = landmarks - field[at[:, 1], at[:, 0]]
-    return bent, moved.astype(np.float32)
+    return displace(rgb, field), moved.astype(np.float32)
 
 
 def rescale(rgb: np.ndarray, factor: float, how: int = cv2.INTER_AREA) -> np.ndarray:

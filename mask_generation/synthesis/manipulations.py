@@ -149,9 +149,7 @@ def _displacement(shape: tuple[int, ...], points: np.ndarray, moves: np.ndarray,
 
 def warp(rgb: np.ndarray, field: np.ndarray) -> np.ndarray:
     """The picture (float32) with its contents moved by `field` (H, W, 2) pixels."""
-    h, w = rgb.shape[:2]
-    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-    return cv2.remap(rgb, x - field[..., 0], y - field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return jitter.displace(rgb, -field, cv2.INTER_CUBIC)
 
 
 def _moved_mouth(landmarks: np.ndarray, rng: np.random.Generator, unit: float) -> tuple[np.ndarray, np.ndarray]:

@@ -31,9 +31,7 @@ def fill(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def elastic(mask: np.ndarray, rng: np.random.Generator, strength_px: float, grain: int = 5) -> np.ndarray:
     """The mask bent by a smooth random field of about `strength_px` pixels (standard deviation)."""
     h, w = mask.shape
-    field = jitter.smooth_field((h, w), rng, grain, strength_px, 2)
-    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-    return cv2.remap(mask, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return jitter.displace(mask, jitter.smooth_field((h, w), rng, grain, strength_px, 2), border=cv2.BORDER_CONSTANT)
 
 
 def face_unit(landmarks: np.ndarray) -> float:
