@@ -155,7 +155,32 @@ def test_each_manipulation_can_be_chosen_alone(faces):
         assert {make_pair(faces, 0, index, SIZE, 0.5, only).kind for index in range(3)} == {kind}
 
 
-@pytest.mark.parametrize("wrong", [{"self_blend": -0.1}, {"cover": 1.5}, {"compress": -1.0}])
+def test_settings_of_the_mix_change_what_they_say(faces):
+    bare = dict(relight=0, reshape=0, recorded=0, before=0, cover=0, compress=0, alike=1)
+
+    def detail(picture):
+        return float(np.abs(np.diff(picture.astype(int), 2, axis=1)).mean())
+
+    def pairs(**changes):
+        return [make_pair(faces, 1, index, 128, 1.0, Mix(**{**bare, **changes})) for index in range(8)]
+
+    def mean_detail(made):
+        return np.mean([detail(pair.real) for pair in made])
+
+    plain = pairs()
+    assert mean_detail(pairs(softened=1.0)) < 0.9 * mean_detail(plain)
+    uploaded = pairs(video=1.0)
+    assert mean_detail(uploaded) < mean_detail(plain)
+    for pair in uploaded:  # one chain for both: where nothing was manipulated they stay near each other
+        assert np.abs(pair.real.astype(int) - pair.fake)[pair.mask == 0].mean() < 4
+    softer = pairs(self_blend=1, swap=0, mouth=0, expression=0, soft=1.0)
+    lost = [detail(pair.real) - detail(pair.fake) for pair in softer]
+    assert np.mean(lost) > 0
+    easy = pairs(hardness=0.0)
+    assert np.mean([pair.mask > 127 for pair in easy]) > np.mean([pair.mask > 127 for pair in plain])
+
+
+@pytest.mark.parametrize("wrong", [{"self_blend": -0.1}, {"cover": 1.5}, {"compress": -1.0}, {"video": 2.0}])
 def test_impossible_mixes_are_refused(wrong):
     with pytest.raises(ValueError, match="must"):
         Mix(**wrong)

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from unet_industrial import build_unet
-from unet_industrial.config import WEIGHT_INITS
+from unet_industrial.config import WEIGHT_INITS, ModelConfig
 from unet_industrial.initializers import get_initializer
 from unet_industrial.losses import get_loss
-from unet_industrial.residuals import CLIP_LEVELS, add_residuals, kernels
+from unet_industrial.residuals import CLIP_LEVELS, LOCAL_GAIN, add_residuals, kernels, local_contrast
+from unet_industrial.train_step import network_input
 from unet_industrial.unet import reference_variable_names
 
 
@@ -225,3 +226,26 @@ def test_residuals_keep_the_colours_and_stay_within_bounds():
     assert add_residuals(tf.cast(images, tf.float16)).dtype == tf.float16
     with pytest.raises(ValueError, match="RGB"):
         add_residuals(images[..., :1])
+
+
+def test_local_contrast_does_not_see_the_light():
+    images = 0.2 * pictures(2, 32, 32, 3)
+    out = local_contrast(images).numpy()
+    assert out.shape == images.shape and np.abs(out).max() <= 1
+    np.testing.assert_allclose(local_contrast(images + 0.5), out, atol=1e-5)
+    np.testing.assert_allclose(local_contrast(np.full_like(images, 0.3)), 0, atol=1e-5)
+    seam = np.zeros((1, 64, 64, 3), np.float32)
+    seam[:, :, 32:] = 0.1  # half of the step on either side of it, nothing far away
+    row = local_contrast(seam).numpy()[0, 32, :, 0]
+    np.testing.assert_allclose(row[[31, 32]], LOCAL_GAIN * 0.05 * np.array([-1, 1]), atol=0.02)
+    np.testing.assert_allclose(row[[8, 56]], 0, atol=1e-5)
+    assert local_contrast(tf.cast(images, tf.float16)).dtype == tf.float16
+
+
+def test_the_network_is_fed_what_its_configuration_says():
+    images = tf.constant(pictures(1, 32, 32, 3))
+    fed = {name: network_input(images, ModelConfig(features=name)).numpy() for name in ("rgb", "rgb+srm", "local+srm")}
+    np.testing.assert_array_equal(fed["rgb"], images)
+    np.testing.assert_array_equal(fed["rgb+srm"], add_residuals(images))
+    np.testing.assert_array_equal(fed["local+srm"][..., :3], local_contrast(images))
+    np.testing.assert_array_equal(fed["local+srm"][..., 3:], fed["rgb+srm"][..., 3:])

@@ -18,7 +18,7 @@ WEIGHT_INITS = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "o
 DATA_FORMATS = ("channels_last", "channels_first")
 LOSSES = ("x-entropy", "l2_loss", "dice_sorensen", "dice_jaccard", "adaptive_loss")
 # Ours.
-FEATURES = ("rgb", "rgb+srm")
+FEATURES = ("rgb", "rgb+srm", "local+srm")
 OPTIMIZERS = ("rmsprop", "adam")
 SCHEDULES = ("staircase", "cosine", "constant")
 PRECISIONS = ("none", "fp16", "bf16")
@@ -99,7 +99,8 @@ class ModelConfig(Config):
 
     Attributes:
         in_channels: colour channels of the crop, 1 (grey) or 3 (RGB).
-        features: "rgb", or "rgb+srm": three fixed high-pass residual channels beside the colours.
+        features: "rgb"; "rgb+srm": three fixed high-pass residual channels beside the colours; "local+srm": beside
+            what each colour differs by from its surroundings, so that the network sees seams but not the light.
         input_size: side of the square crop in pixels, a multiple of 16; one that differs from the records' crops
             resizes them.
         data_format: layout the network computes in; inputs and outputs are NHWC in either case.
@@ -128,7 +129,7 @@ class ModelConfig(Config):
     @property
     def network_channels(self) -> int:
         """Channels the network itself sees: colours and residuals."""
-        return self.in_channels + (3 if self.features == "rgb+srm" else 0)
+        return self.in_channels + (0 if self.features == "rgb" else 3)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,9 +22,9 @@ def network_input(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Crops (B,H,W,in_channels) in [-1,1] → what the network sees: (B,H,W,network_channels)."""
     if config.features == "rgb":
         return images
-    from unet_industrial.residuals import add_residuals
+    from unet_industrial.residuals import add_residuals, local_contrast
 
-    return add_residuals(images)
+    return add_residuals(images, local_contrast(images) if config.features == "local+srm" else None)
 
 
 def frame_score(probability: tf.Tensor) -> tf.Tensor:

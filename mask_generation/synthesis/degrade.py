@@ -80,6 +80,16 @@ def draw(rng: np.random.Generator, side_px: int, strength: float = 1.0) -> Degra
     )
 
 
+def draw_video(rng: np.random.Generator) -> Degradation:
+    """What a platform does to an upload: scaled in 40 % of the cases, then H.264 at CRF 20 to 41."""
+    return Degradation(
+        scale=float(rng.uniform(0.55, 1)) if rng.random() < 0.4 else 1.0,
+        crf=int(rng.integers(20, CRF_LIMITS[0][1] + 1)),
+        frame=int(rng.integers(RUN_FRAMES)),
+        motion_px=(float(rng.normal(0, 1)), float(rng.normal(0, 1))),
+    )
+
+
 def apply(rgb: np.ndarray, chain: Degradation) -> np.ndarray:
     """uint8 RGB (h, w, 3) → the same degraded; smaller than before where the chain scales."""
     out = rgb

@@ -2,7 +2,7 @@
 
 Each returns `Manipulated(real, fake, mask)`: uint8 RGB, uint8 RGB and float32 (H, W) in [0, 1]. Where the mask is 0 the
 two pictures are equal to the last bit; where it is 1 the pixel was replaced. `difficulty` runs from 0 (large regions,
-full strength, always softened) to 1 (the hard mix).
+full strength, always softened) to 1 (the hard mix). `soft` is the least chance that the replaced part loses detail.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def poisson(background: np.ndarray, face: np.ndarray, inside: np.ndarray) -> Opt
     return np.where(changed[..., None], cloned, background), changed
 
 
-def self_blend(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, difficulty: float) -> Manipulated:
+def self_blend(
+    rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, difficulty: float, soft: float = 0.0
+) -> Manipulated:
     """A self-blended image (Shiohara & Yamasaki, CVPR 2022): a changed copy of a face laid over itself.
 
     Args:
@@ -81,14 +83,14 @@ def self_blend(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator,
     easy = rng.random() > difficulty
     base = rgb.astype(np.float32)
     real = rgb
-    if not easy and rng.random() < 0.3:  # the change is on the outside: the face is the sharper part
+    if not easy and rng.random() < 0.3 * (1 - soft):  # the change is on the outside: the face is the sharper part
         base = jitter.soften(jitter.colour(base, rng, 0.7), rng, unit, 0.3)
         face, real = rgb.astype(np.float32), jitter.to_uint8(base)
     else:
         face = base
         if easy or rng.random() < 0.85:
             face = jitter.colour(face, rng, 1.0 if easy else float(rng.uniform(0.4, 1)))
-        if easy or rng.random() < 0.65:
+        if easy or rng.random() < max(0.65, soft):
             face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 1)))
         elif rng.random() < 0.6:
             face = jitter.sharpen(face, rng, unit)
@@ -105,6 +107,7 @@ def face_swap(
     rng: np.random.Generator,
     difficulty: float,
     poisson_chance: float = 0.35,
+    soft: float = 0.0,
 ) -> Manipulated:
     """Another person's face laid on the target by their landmarks, blended by Poisson's equation or by a soft mask.
 
@@ -126,7 +129,7 @@ def face_swap(
     face = jitter.match_colour(
         face, target.astype(np.float32), alpha, float(rng.uniform(0.3, 0.7) if easy else rng.uniform(0.6, 1))
     )
-    if easy or rng.random() < 0.7:
+    if easy or rng.random() < max(0.7, soft):
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 1)))
     if rng.random() < poisson_chance:
         done = poisson(target, jitter.to_uint8(face), alpha > 0.5)
@@ -175,6 +178,7 @@ def mouth_rerender(
     difficulty: float,
     other: Optional[np.ndarray] = None,
     other_landmarks: Optional[np.ndarray] = None,
+    soft: float = 0.0,
 ) -> Manipulated:
     """Only the mouth anew, as NeuralTextures and lip-sync networks do: moved lips, or those of another frame; softened.
 
@@ -194,14 +198,16 @@ def mouth_rerender(
     else:
         points, moves = _moved_mouth(landmarks, rng, unit)
         face = warp(rgb.astype(np.float32), _displacement(rgb.shape, points, moves, 0.22 * unit))
-    if easy or rng.random() < 0.85:
+    if easy or rng.random() < max(0.85, soft):
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0.2, 1)))
     if easy or rng.random() < 0.4:
         face = jitter.colour(face, rng, 0.8 if easy else float(rng.uniform(0.2, 0.6)))
     return Manipulated(rgb, blend(rgb, face, alpha), alpha)
 
 
-def expression_warp(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, difficulty: float) -> Manipulated:
+def expression_warp(
+    rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, difficulty: float, soft: float = 0.0
+) -> Manipulated:
     """The face re-rendered with another expression, as Face2Face does: lips, chin and brows moved, detail lost."""
     landmarks = as_landmarks(landmarks)
     unit = regions.face_unit(landmarks)
@@ -212,7 +218,7 @@ def expression_warp(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Gener
     points = np.concatenate([points, brows])
     moves = np.concatenate([moves, np.broadcast_to(down * unit * rng.normal(0, 0.05), brows.shape)])
     face = warp(rgb.astype(np.float32), _displacement(rgb.shape, points, moves, 0.25 * unit))
-    if easy or rng.random() < 0.75:
+    if easy or rng.random() < max(0.75, soft):
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 0.8)))
     if easy or rng.random() < 0.5:
         face = jitter.colour(face, rng, 0.9 if easy else float(rng.uniform(0.2, 0.7)))

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 
-from mask_generation.synthesis import degrade, distractors, jitter, manipulations
+from mask_generation.synthesis import degrade, distractors, jitter, manipulations, regions
 from mask_generation.synthesis.pool import MARGIN, Pool
 
 WORK_PX = (150, 290)  # sides at which pictures are manipulated and compressed before they are brought to size
@@ -29,13 +29,21 @@ class Schedule:
         return 1.0 if self.ramp_pairs <= 0 else min(1.0, index / self.ramp_pairs)
 
 
+_CHANCES = (
+    *("relight", "reshape", "recorded", "before", "cover", "compress", "alike"),
+    *("video", "softened", "soft", "hardness"),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mix:
     """Shares of the manipulations (they need not add up to one) and chances of everything around them.
 
     `relight`, `reshape`: chance of other light and of another shape of the face, before everything else; `recorded`:
     that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives; `compress`: strength of
-    the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain.
+    the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain;
+    `video`: chance that this is `degrade.draw_video`; `softened`: that the picture itself lost detail, so that softness
+    alone says nothing; `soft`: least chance that a replaced part did; `hardness`: how hard manipulations get.
     """
 
     self_blend: float = 0.35
@@ -49,12 +57,16 @@ class Mix:
     cover: float = 0.15
     compress: float = 1.0
     alike: float = 0.5
+    video: float = 0.0
+    softened: float = 0.0
+    soft: float = 0.0
+    hardness: float = 1.0
 
     def __post_init__(self) -> None:
         shares = (self.self_blend, self.swap, self.mouth, self.expression)
         if min(shares) < 0 or sum(shares) <= 0:
             raise ValueError("shares of manipulations must not be negative, and one must be above 0")
-        for name in ("relight", "reshape", "recorded", "before", "cover", "compress", "alike"):
+        for name in _CHANCES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
 
@@ -101,7 +113,10 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
     if rng.random() < mix.recorded * difficulty:
         motion = (float(rng.normal(0, 1)), float(rng.normal(0, 1)))
         rgb = degrade.h264_still(rgb, int(rng.integers(16, 30)), int(rng.integers(degrade.RUN_FRAMES)), motion)
-    made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty, mix)
+    if mix.softened and rng.random() < mix.softened:
+        unit = regions.face_unit(landmarks)
+        rgb = jitter.to_uint8(jitter.soften(rgb.astype(np.float32), rng, unit, float(rng.uniform(0, 1))))
+    made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty * mix.hardness, mix)
     real, fake, mask = made
     if rng.random() < mix.cover * difficulty:
         overlay, alpha = distractors.cover(real, landmarks, rng)
@@ -110,7 +125,9 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
     chains = [degrade.Degradation()] * 2
     if mix.compress:
         chains = [degrade.draw(rng, real.shape[0], mix.compress * difficulty) for _ in range(2)]
-    if rng.random() < mix.alike:
+    if mix.video and rng.random() < mix.video * difficulty:
+        chains = [degrade.draw_video(rng)] * 2
+    elif rng.random() < mix.alike:
         chains[1] = chains[0]
     real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
     mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
@@ -152,19 +169,17 @@ def _manipulate(
         other = pool.draw_other(number, rng)
         if other is not None:
             source, points = _flip_maybe(pool.rgb(other), pool.points[other], rng)
-            return manipulations.face_swap(rgb, landmarks, source, points, rng, difficulty), kind
+            return manipulations.face_swap(rgb, landmarks, source, points, rng, difficulty, soft=mix.soft), kind
         kind = "self_blend"
     if kind == "mouth":
         same = pool.draw_same(number, rng) if rng.random() < 0.5 else None
         if same is not None:
-            return (
-                manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, pool.rgb(same), pool.points[same]),
-                kind,
-            )
-        return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty), kind
+            taken, points = pool.rgb(same), pool.points[same]
+            return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, taken, points, mix.soft), kind
+        return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, soft=mix.soft), kind
     if kind == "expression":
-        return manipulations.expression_warp(rgb, landmarks, rng, difficulty), kind
-    return manipulations.self_blend(rgb, landmarks, rng, difficulty), kind
+        return manipulations.expression_warp(rgb, landmarks, rng, difficulty, mix.soft), kind
+    return manipulations.self_blend(rgb, landmarks, rng, difficulty, mix.soft), kind
 
 
 def _flip_maybe(rgb: np.ndarray, five: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
