@@ -156,7 +156,7 @@ def test_each_manipulation_can_be_chosen_alone(faces):
 
 
 def test_settings_of_the_mix_change_what_they_say(faces):
-    bare = dict(relight=0, reshape=0, recorded=0, before=0, cover=0, compress=0, alike=1)
+    bare = {"relight": 0, "reshape": 0, "recorded": 0, "before": 0, "cover": 0, "compress": 0, "alike": 1}
 
     def detail(picture):
         return float(np.abs(np.diff(picture.astype(int), 2, axis=1)).mean())

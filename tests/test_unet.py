@@ -231,7 +231,8 @@ def test_residuals_keep_the_colours_and_stay_within_bounds():
 def test_local_contrast_does_not_see_the_light():
     images = 0.2 * pictures(2, 32, 32, 3)
     out = local_contrast(images).numpy()
-    assert out.shape == images.shape and np.abs(out).max() <= 1
+    assert out.shape == images.shape
+    assert np.abs(out).max() <= 1
     np.testing.assert_allclose(local_contrast(images + 0.5), out, atol=1e-5)
     np.testing.assert_allclose(local_contrast(np.full_like(images, 0.3)), 0, atol=1e-5)
     seam = np.zeros((1, 64, 64, 3), np.float32)
