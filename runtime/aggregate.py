@@ -22,6 +22,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 ODDS_MARGIN = 0.01  # scores are squeezed into [margin, 1 - margin] before they become odds: 99 to 1 at most
+DEFAULT_THRESHOLD = 0.5
 MAX_GAP = 2  # frames below the threshold that a segment may bridge
 ArrayLike = Union[Sequence[float], np.ndarray]
 
@@ -38,21 +39,27 @@ class AggregateConfig:
         window: successive seen frames of one face that are judged together.
         top_k: the highest of them that are averaged; one high frame alone cannot exceed 1/top_k or so.
         power: p above; 1 corrects fully for the number of frames and faces, infinity not at all.
-        threshold: frames and windows above it make segments; a video above it is called fake.
+        threshold: frames and windows above it make segments; a video above it is called fake. None: the model's own
+            where a model is in play (`ScoreConfig.for_model`), else DEFAULT_THRESHOLD.
     """
 
     window: int = 5
     top_k: int = 3
     power: float = 2.0
-    threshold: float = 0.5
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.window:
             raise ValueError(f"top_k={self.top_k}, window={self.window}: needed are 1 <= top_k <= window")
         if not self.power >= 1:
             raise ValueError(f"power={self.power}: must be 1 or more")
-        if not 0 < self.threshold < 1:
+        if not 0 < self.cut < 1:
             raise ValueError(f"threshold={self.threshold}: must lie between 0 and 1")
+
+    @property
+    def cut(self) -> float:
+        """The threshold as a number."""
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
 
 class Segment(NamedTuple):
@@ -131,7 +138,7 @@ def video_score(
         results.append(TrackScore(score, len(where), segments, full))
     score = _pool(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
     merged = _merge([segment for result in results for segment in result.segments])
-    return VideoScore(score, merged, tuple(results), total, config.threshold)
+    return VideoScore(score, merged, tuple(results), total, config.cut)
 
 
 def _checked_track(track: ArrayLike, index: int) -> np.ndarray:
@@ -202,9 +209,9 @@ def _segments(
     values: np.ndarray, local: np.ndarray, stamps: np.ndarray, score: float | None, config: AggregateConfig
 ) -> tuple[Segment, ...]:
     """Runs of frames above the threshold whose window is above it as well, bridging up to MAX_GAP frames."""
-    high = values > config.threshold
-    hot = np.flatnonzero(high & (local > config.threshold))
-    if not hot.size and score is not None and score > config.threshold:
+    high = values > config.cut
+    hot = np.flatnonzero(high & (local > config.cut))
+    if not hot.size and score is not None and score > config.cut:
         hot = np.flatnonzero(high)  # scattered frames: none has suspicious neighbours, together they count
     if not hot.size:
         return ()

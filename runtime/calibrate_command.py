@@ -14,7 +14,7 @@ from absl import flags
 from mask_generation import cli
 from runtime import calibration, models, quality
 from runtime.score_frames import FEATURES, fit_learned
-from runtime.score_result import SCORED
+from runtime.score_result import SCORED, scoring_of
 
 USER_ERRORS = (models.ModelError, calibration.CalibrationError)
 LABELS = {"real": 0, "0": 0, "fake": 1, "1": 1}
@@ -32,6 +32,13 @@ def define_flags() -> None:
         False,
         "Fit the frame scorer `learned` instead; then score again with --scorer=learned and calibrate that.",
     )
+    flags.DEFINE_float(
+        "max_false_alarms",
+        0.1,
+        "Share of these real videos that may be called fake; gives the threshold that `score` uses by default.",
+        lower_bound=0.0,
+        upper_bound=0.99,
+    )
     flags.DEFINE_boolean("domain", True, "Also store the range of face size, sharpness and brightness seen here.")
 
 
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if values.learn_scorer:
         said = _learn(metadata, frames, dict(zip(videos["path"], labels)))
     else:
-        said = _calibrate(metadata, document, videos, labels, sha256, values.method)
+        said = _calibrate(metadata, document, videos, labels, sha256, values.method, values.max_false_alarms)
         scored = set(videos["path"][videos["state"].isin(SCORED)])
         seen = frames[frames["path"].isin(scored)]
         if values.domain and len(seen):
@@ -66,18 +73,24 @@ def _calibrate(
     labels: list[Any],
     sha256: str,
     method: str,
+    max_false_alarms: float,
 ) -> str:
     known = videos.assign(label=labels)
     known = known[known["label"].notna() & known["score"].notna()]
     config = document["config"]
-    scoring = {"model": models.identity(sha256, metadata), "scorer": config["scorer"], "aggregate": config["aggregate"]}
-    fitted = calibration.fit(known["score"].tolist(), known["label"].astype(int).tolist(), scoring, method)
+    scoring = scoring_of(models.identity(sha256, metadata), config)
+    scores, truth = known["score"].tolist(), known["label"].astype(int).tolist()
+    fitted = calibration.fit(scores, truth, scoring, method)
     metadata[calibration.KEY] = fitted.to_dict()
+    point = calibration.fit_threshold(scores, truth, scoring, max_false_alarms)
+    metadata[calibration.THRESHOLD_KEY] = point
     before, after = fitted.log_loss["before"], fitted.log_loss["after"]
     return (
         f"{fitted.method} on {fitted.videos['real']} real and {fitted.videos['fake']} fake videos "
         f"({len(videos) - len(known)} without a score or a label left out); log loss {before:.3f} → {after:.3f} "
-        "on the same videos"
+        "on the same videos\n"
+        f"threshold {point['threshold']:.3f}: above it {point['above']['real']} of {point['videos']['real']} real and "
+        f"{point['above']['fake']} of {point['videos']['fake']} fake videos"
     )
 
 

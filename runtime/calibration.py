@@ -17,8 +17,9 @@ import numpy as np
 METHODS = ("platt", "isotonic")
 ISOTONIC_FROM = 1000  # below that isotonic regression overfits (scikit-learn's guide on calibration)
 MIN_PER_CLASS = 5
+_THRESHOLDS = (0.001, 0.999)  # a threshold must leave room on both sides
 CLIP = 0.01  # no stated probability is more certain than 99 %: no validation set here could support it
-KEY = "calibration"  # in model.json
+KEY, THRESHOLD_KEY = "calibration", "threshold"  # in model.json
 
 
 class CalibrationError(ValueError):
@@ -141,6 +142,54 @@ def of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> tuple[C
     if not calibration.fits(scoring):
         return None, "the model's calibration was fitted with other scoring settings"
     return calibration, ""
+
+
+def fit_threshold(
+    scores: Sequence[float], labels: Sequence[int], scoring: Mapping[str, Any], max_false_alarms: float
+) -> dict[str, Any]:
+    """The lowest video threshold at which no more than that share of these real videos is called fake.
+
+    Args:
+        labels: 1 fake, 0 real. max_false_alarms: share in [0, 1).
+    Returns:
+        What model.json holds: threshold, max_false_alarms, the reals and fakes it was fitted on, how many of each
+        score above it, and the `scoring` it belongs to.
+    Raises:
+        CalibrationError: fewer than MIN_PER_CLASS reals, or a share outside [0, 1).
+    """
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    reals = np.sort(x[y == 0])[::-1]
+    if len(reals) < MIN_PER_CLASS:
+        raise CalibrationError(f"{len(reals)} real videos with a score: a threshold needs at least {MIN_PER_CLASS}")
+    if not 0 <= max_false_alarms < 1:
+        raise CalibrationError(f"max_false_alarms={max_false_alarms}: must lie in 0..1, below 1")
+    allowed = int(max_false_alarms * len(reals) + 1e-9)
+    threshold = float(np.clip(reals[allowed], *_THRESHOLDS))
+    return {
+        "threshold": threshold,
+        "max_false_alarms": max_false_alarms,
+        "videos": {"real": len(reals), "fake": int((y == 1).sum())},
+        "above": {"real": int((reals > threshold).sum()), "fake": int((x[y == 1] > threshold).sum())},
+        "scoring": _plain(scoring),
+    }
+
+
+def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> float | None:
+    """The model's own threshold for that way of scoring; None where it has none.
+
+    Raises:
+        CalibrationError: the stored one is damaged.
+    """
+    stored = metadata.get(THRESHOLD_KEY)
+    if stored is None:
+        return None
+    try:
+        threshold, fits = float(stored["threshold"]), _plain(stored["scoring"]) == _plain(scoring)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(f"the model's threshold is damaged ({error!r}); run `calibrate` again") from error
+    if not 0 < threshold < 1:
+        raise CalibrationError(f"the model's threshold is {threshold}, not between 0 and 1; run `calibrate` again")
+    return threshold if fits else None
 
 
 def _logit(score: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union
 
@@ -152,7 +152,7 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
     return content, hashlib.sha256(data).hexdigest()
 
 
-def identity(sha256: str, metadata: dict[str, Any]) -> str:
+def identity(sha256: str, metadata: Mapping[str, Any]) -> str:
     """What a calibration names a model by: the hash of its weights, which is the same wherever the SavedModel is built
     anew (the file is not, byte for byte); that of the program where the weights' is not known."""
     return str(metadata.get("weights_sha256") or sha256)

@@ -51,7 +51,7 @@ class Scorer:
     def __init__(
         self, model: LoadedModel, config: Optional[ScoreConfig] = None, detector: Optional[FaceDetector] = None
     ) -> None:
-        self.model, self.config = model, config or ScoreConfig()
+        self.model, self.config = model, (config or ScoreConfig()).for_model(model.sha256, model.metadata)
         self.detector = detector or MtcnnDetector(self.config.detect_size, self.config.detect_retry_size)
         scoring = self.config.scoring(identity(model.sha256, model.metadata))
         self.calibration, self.calibration_note = calibration.of_model(model.metadata, scoring)
@@ -174,7 +174,7 @@ class Scorer:
         return video_score(list(tracks), times, self.config.aggregate), order
 
     def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> characterise.Character:
-        threshold = self.config.aggregate.threshold
+        threshold = self.config.aggregate.cut
         tracks: dict[int, list[characterise.FrameRegions]] = {track: [] for track in order}
         for row, regions in zip(run.rows, run.regions):
             if not scored.is_fake or row.score > threshold:

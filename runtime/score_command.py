@@ -17,15 +17,16 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.video import Limits, printable
-from runtime.aggregate import AggregateConfig
-from runtime.models import ModelError, default_model
+from runtime.aggregate import DEFAULT_THRESHOLD, AggregateConfig
+from runtime.calibration import CalibrationError
+from runtime.models import ModelError, default_model, read_metadata
 from runtime.quality import Thresholds
 from runtime.score_folder import Found, InputError, find_videos, score_folder, sole_run
 from runtime.score_frames import SCORERS, ScorerConfig
 from runtime.score_pool import PoolError
 from runtime.score_result import ScoreConfig, VideoResult
 
-USER_ERRORS = (ModelError, InputError, PoolError, PermissionError)
+USER_ERRORS = (ModelError, CalibrationError, InputError, PoolError, PermissionError)
 
 
 def define_flags() -> None:
@@ -55,7 +56,11 @@ def define_scoring_flags() -> None:
     flags.DEFINE_integer("window", aggregate.window, "Successive frames of a face judged together.", lower_bound=1)
     flags.DEFINE_integer("top_k", aggregate.top_k, "The highest of them that are averaged.", lower_bound=1)
     flags.DEFINE_float("power", aggregate.power, "1: full correction for many frames and faces; more: less.")
-    flags.DEFINE_float("threshold", aggregate.threshold, "Scores above it are called fake.")
+    flags.DEFINE_float(
+        "threshold",
+        aggregate.threshold,
+        f"Scores above it are called fake. [default: the model's own, else {DEFAULT_THRESHOLD}]",
+    )
     limits, thresholds = base.limits, base.thresholds
     flags.DEFINE_integer("min_frames", thresholds.min_frames, "Frames, and frames with a face, needed for a score.")
     flags.DEFINE_float("min_face_px", thresholds.min_face_px, "Faces smaller than this get no score.")
@@ -104,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     check_output(output)
     found = find_videos(values.input, output)
     model = describe_model(folder, trust)
+    config = config.for_model(model["sha256"], read_metadata(folder)[0])
     output.mkdir(parents=True, exist_ok=True)
     with sole_run(output):
         return _run(found, output, folder, trust, model, config, start)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mask_generation.video import TIMEOUT, TOO_SHORT, UNREADABLE, UNSUPPORTED, Limits
+from runtime import calibration, models
 from runtime.aggregate import AggregateConfig
 from runtime.quality import Thresholds
 from runtime.score_frames import ScorerConfig
@@ -57,14 +58,37 @@ class ScoreConfig:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def scoring(self, model: str) -> dict[str, Any]:
-        """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation."""
-        values = self.to_dict()
-        return {"model": model, "scorer": values["scorer"], "aggregate": values["aggregate"]}
+        """What the scores depend on that a calibration is read with; see `scoring_of`."""
+        return scoring_of(model, self.to_dict())
+
+    def for_model(self, sha256: str, metadata: Mapping[str, Any]) -> ScoreConfig:
+        """The same with the threshold as a number: the one given, else the model's own, else the default.
+
+        Raises:
+            CalibrationError: the model's own is damaged.
+        """
+        if self.aggregate.threshold is not None:
+            return self
+        point = calibration.threshold_of_model(metadata, self.scoring(models.identity(sha256, metadata)))
+        aggregate = dataclasses.replace(self.aggregate, threshold=self.aggregate.cut if point is None else point)
+        return dataclasses.replace(self, aggregate=aggregate)
 
     def fingerprint(self, model: Mapping[str, Any]) -> str:
         """Hash of all settings and the model's hashes: results with the same one may stand beside each other."""
         text = json.dumps([RESULT_FORMAT, self.to_dict(), dict(model)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation.
+
+    The threshold is left out: it moves verdicts and segments, no score.
+
+    Args:
+        config: `ScoreConfig.to_dict`, as report.json holds it.
+    """
+    aggregate = {name: value for name, value in config["aggregate"].items() if name != "threshold"}
+    return {"model": model, "scorer": config["scorer"], "aggregate": aggregate}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from runtime import calibration, models, quality, score_outputs
 from runtime.__main__ import main
+from runtime.aggregate import AggregateConfig
 from runtime.score_frames import LearnedScorer
 from runtime.score_result import FaceRow, ScoreConfig, VideoResult
 
@@ -96,6 +97,29 @@ def test_a_calibration_for_other_settings_is_not_used():
     assert "no calibration" in calibration.of_model({}, SCORING)[1]
 
 
+@pytest.mark.parametrize("share, above", [(0.0, 0), (0.1, 1), (0.19, 1), (0.2, 2), (0.5, 5)])
+def test_the_threshold_is_the_lowest_that_keeps_false_alarms_to_their_share(share, above):
+    reals = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    point = calibration.fit_threshold([*reals, 0.65, 0.95], [0] * 10 + [1] * 2, SCORING, share)
+    assert point["above"]["real"] == above == sum(score > point["threshold"] for score in reals)
+    assert sum(score > point["threshold"] - 1e-6 for score in reals) > share * 10
+    assert calibration.threshold_of_model({"threshold": point}, SCORING) == point["threshold"]
+    assert calibration.threshold_of_model({"threshold": point}, {**SCORING, "model": "another"}) is None
+
+
+def test_a_threshold_needs_reals_and_leaves_room_on_both_sides():
+    with pytest.raises(calibration.CalibrationError, match="4 real videos"):
+        calibration.fit_threshold([0.1] * 4 + [0.9] * 9, [0] * 4 + [1] * 9, SCORING, 0.1)
+    for score in (0.0, 1.0):
+        assert 0 < calibration.fit_threshold([score] * 5, [0] * 5, SCORING, 0.1)["threshold"] < 1
+
+
+@pytest.mark.parametrize("damaged", [{"threshold": 0.5}, {"threshold": 2.0, "scoring": SCORING}, {"scoring": {}}, "x"])
+def test_a_damaged_threshold_is_named(damaged):
+    with pytest.raises(calibration.CalibrationError, match="calibrate"):
+        calibration.threshold_of_model({"threshold": damaged}, SCORING)
+
+
 # The verb.
 
 
@@ -139,6 +163,10 @@ def test_the_verb_stores_the_curve_and_the_domain_in_the_model(scored, capsys):
     found, note = calibration.of_model(metadata, ScoreConfig().scoring(program))
     assert note == ""
     assert found.probability(0.2) < 0.5 < found.probability(0.7)
+    own = ScoreConfig().for_model(program, metadata).aggregate.threshold
+    assert own == metadata["threshold"]["threshold"] != 0.5
+    assert ScoreConfig(aggregate=AggregateConfig(threshold=0.5)).for_model(program, metadata).aggregate.threshold == 0.5
+    assert ScoreConfig(aggregate=AggregateConfig(window=7)).for_model(program, metadata).aggregate.threshold == 0.5
     low, high = quality.domain_of(metadata)["face_px"]
     assert low < 80 < 100 < high
 
