@@ -13,6 +13,7 @@ VERBS = (
     cli.Verb("preview", "A picture of originals, fakes and masks.", "mask_generation.preview_command"),
     cli.Verb("manifest", "Make the tables beside records again.", "mask_generation.manifest_command"),
     cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.pool_command"),
+    cli.Verb("synthesize", "A pool → records of manipulations with exact masks.", "mask_generation.synthesize_command"),
 )
 
 

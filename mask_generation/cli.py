@@ -155,3 +155,19 @@ def _shown(value: Any) -> str:
 def _complain(program: str, message: str, code: int) -> int:
     print(f"{program}: {message}", file=sys.stderr)
     return code
+
+
+def numbers(name: str) -> dict[str, float]:
+    """The list flag `name` of NAME=NUMBER as a dictionary.
+
+    Raises:
+        UsageError: an item is not of that form.
+    """
+    found = {}
+    for item in flags.FLAGS[name].value:
+        key, _, number = item.partition("=")
+        try:
+            found[key] = float(number)
+        except ValueError as error:
+            raise UsageError(f"--{name}={item}: NAME=NUMBER is needed") from error
+    return found

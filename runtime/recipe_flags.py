@@ -54,41 +54,22 @@ def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
         raise cli.UsageError(f"--data_dir is needed with --exec_mode={mode}")
 
 
-def _numbers(name: str) -> dict[str, float]:
-    """The list flag `name` of NAME=NUMBER as a dictionary.
-
-    Raises:
-        UsageError: an item is not of that form.
-    """
-    found = {}
-    for item in flags.FLAGS[name].value:
-        key, _, number = item.partition("=")
-        try:
-            found[key] = float(number)
-        except ValueError as error:
-            raise cli.UsageError(f"--{name}={item}: NAME=NUMBER is needed") from error
-    return found
-
-
 def synthesis(model: ModelConfig, train: TrainConfig) -> recipes.SynthesisConfig:
     """What the flags ask of the synthesis.
 
     Raises:
         UsageError: a setting of the mix or a share is impossible.
     """
-    from mask_generation.synthesis import Mix
+    from mask_generation.synthesize_command import check_mix
 
     values = flags.FLAGS
-    mix = _numbers("mix")
-    try:
-        Mix(**mix)
-    except (TypeError, ValueError) as error:
-        raise cli.UsageError(f"--mix: {error}; allowed are {', '.join(Mix.__dataclass_fields__)}") from error
+    mix = cli.numbers("mix")
+    check_mix(mix)
     return recipes.SynthesisConfig(
         pool=values.pool,
         size=model.input_size,
         seed=train.seed,
-        weights=_numbers("pool_shares"),
+        weights=cli.numbers("pool_shares"),
         mix=mix,
         ramp_images=values.ramp_images,
         processes=values.synthesis_processes,

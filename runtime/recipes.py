@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -239,28 +238,15 @@ def write_validation(config: SynthesisConfig, folder: Path, pairs: int) -> Path:
     Raises:
         PoolError: nobody is held out.
     """
-    from mask_generation.synthesis import Mix, make_pair
+    from mask_generation import writer
+    from mask_generation.synthesis import Mix
+    from mask_generation.synthesis.groups import face_groups
     from mask_generation.synthesis.pool import load
-    from unet_industrial.records import FaceGroup, FaceImage, encode_group
 
     pool = load(config.pool, "val", dict(config.weights) or None)
-    seed = config.seed + VALIDATION_SEED_OFFSET
-    path = folder / f"val-{pool.digest[:12]}-{config.made_at}-{pairs}.tfrecord"
-    if path.exists():
-        return path
-    import tensorflow as tf
-
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with tf.io.TFRecordWriter(str(partial)) as writer:
-        for index in range(pairs):
-            pair = make_pair(pool, seed, index, config.made_at, 1.0, Mix(**config.mix))
-            clip = f"synthesis/{{}}/-/{index}"
-            real = FaceImage(pair.real, np.zeros_like(pair.mask), 0, clip.format("real"), "real", 0)
-            fake = FaceImage(pair.fake, pair.mask, 1, clip.format(pair.kind), pair.kind, 0, "exact")
-            key = f"synthesis/{seed}/{index}"
-            box = (0.0, 0.0, float(config.made_at), float(config.made_at))
-            group = FaceGroup(key, "synthesis", "val", f"pair{index}", 0, 0.0, 0, box, (real, fake))
-            writer.write(encode_group(group))
-    os.replace(partial, path)
-    return path
+    path = folder / f"val-{pool.digest[:12]}-{config.made_at}-{pairs}"
+    if writer.read_contents(path) is None:
+        seed = config.seed + VALIDATION_SEED_OFFSET
+        groups = face_groups(pool, "val", seed, range(pairs), config.made_at, mix=Mix(**config.mix))
+        writer.write_part(path, groups, [], {})
+    return writer.record_path(path)

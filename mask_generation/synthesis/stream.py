@@ -72,12 +72,14 @@ class Mix:
 
 
 class Pair(NamedTuple):
-    """Real and fake of one picture: uint8 (S, S, 3) each, mask (S, S) uint8 in 0..255, name of the manipulation."""
+    """Real and fake of one picture: uint8 (S, S, 3) each, mask (S, S) uint8 in 0..255, name of the manipulation, and
+    who is in the picture."""
 
     real: np.ndarray
     fake: np.ndarray
     mask: np.ndarray
     kind: str
+    identity: str
 
 
 class Example(NamedTuple):
@@ -131,7 +133,7 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
         chains[1] = chains[0]
     real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
     mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
-    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind)
+    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, pool.identities[number])
 
 
 def stream(
