@@ -280,7 +280,10 @@ class Trainer:
             "train",
             step=self.state.step,
             loss=result["loss"],
-            **{name: result[name] for name in ("mask_loss", "image_loss", "dice_loss", "l2", "gradient_norm")},
+            **{
+                name: result[name]
+                for name in ("mask_loss", "image_loss", "dice_loss", "pair_loss", "l2", "gradient_norm")
+            },
             loss_scale=result["loss_scale"],
             learning_rate=self.optimizer.learning_rate,
             dice={f"{t:g}": float(value) for t, value in zip(metrics.THRESHOLDS, dice)},

@@ -60,6 +60,7 @@ TRAIN = (
         settings.LOSS_SCOPES,
     ),
     _Flag("image_loss_weight", TrainConfig, "image_loss_weight", "Weight of the image-level term; 0: none."),
+    _Flag("pair_loss_weight", TrainConfig, "pair_loss_weight", "Weight of fakes outscoring their originals; 0: none."),
     _Flag("dice_loss_weight", TrainConfig, "dice_loss_weight", "Weight of an added Dice term; 0: none."),
     _Flag("optimizer", TrainConfig, "optimizer", "rmsprop is the reference's.", settings.OPTIMIZERS),
     _Flag("learning_rate", TrainConfig, "learning_rate", "Initial learning rate."),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from unet_industrial.config import LOSSES
-from unet_industrial.losses import get_loss, image_logits, l2_regularisation
+from unet_industrial.losses import get_loss, image_logits, l2_regularisation, pair_ranking_sums
 
 SHAPE = (2, 4, 4, 1)
 some_logits = arrays.arrays(np.float32, SHAPE, elements=st.floats(-80, 80, width=32))
@@ -114,6 +114,18 @@ def test_image_logit_is_the_mean_of_the_largest_share(traced_without_size):
         pool = tf.function(image_logits, input_signature=[tf.TensorSpec((None, None, None, 1))])
     np.testing.assert_allclose(pool(logits), [98, 198])  # mean of the three largest of each hundred
     np.testing.assert_allclose(pool(logits[:, :2, :2]), [11, 111])  # at least one pixel
+
+
+def test_a_pair_is_a_fake_and_its_own_original():
+    logits = np.array([1.0, 3.0, 0.0, -1.0, 5.0, 2.0], np.float32)
+    labels = np.array([0, 1, 0, 1, 1, 1], np.int32)
+    keys = np.array(["a", "a", "b", "b", "alone", "a"])  # two fakes of "a", and a fake whose original is not here
+    total, count = pair_ranking_sums(tf.constant(logits), tf.constant(labels), tf.constant(keys)).numpy()
+    expected = [np.log1p(np.exp(real - fake)) for real, fake in ((1, 3), (1, 2), (0, -1))]
+    assert count == 3
+    assert total == pytest.approx(sum(expected), rel=1e-6)
+    nobody = pair_ranking_sums(tf.constant(logits), tf.constant(labels), tf.constant(list("uvwxyz"))).numpy()
+    np.testing.assert_array_equal(nobody, [0, 0])
 
 
 def test_l2_regularisation_counts_every_variable_and_only_if_asked():

@@ -208,6 +208,26 @@ def test_softening_loses_detail_and_sharpening_gains_it(seed):
     assert detail(jitter.sharpen(rgb, rng, 31.0)) > detail(rgb)
 
 
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_a_new_part_is_no_sharper_than_its_share_of_the_old(share):
+    rng = np.random.default_rng(4)
+    base = cv2.GaussianBlur(rng.normal(128, 40, (120, 120, 3)).astype(np.float32), (0, 0), 1.0)
+    sharp = rng.normal(128, 40, (120, 120, 3)).astype(np.float32)
+    alpha = np.zeros((120, 120), np.float32)
+    alpha[30:90, 30:90] = 1
+
+    def grain(picture):
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        return (luma - cv2.GaussianBlur(luma, (0, 0), 1.5))[30:90, 30:90].std()
+
+    found = jitter.no_sharper(sharp, base, alpha, 50.0, share)
+    assert grain(sharp) > 2 * grain(base)
+    assert share * grain(base) * 0.8 < grain(found) <= share * grain(base)
+    soft = cv2.GaussianBlur(base, (0, 0), 2.0)
+    np.testing.assert_array_equal(jitter.no_sharper(soft, base, alpha, 50.0, share), soft)  # soft enough: as it is
+    np.testing.assert_array_equal(jitter.no_sharper(sharp, base, 0 * alpha, 50.0, share), sharp)
+
+
 def test_matched_colours_have_the_targets_mean_and_spread():
     rng = np.random.default_rng(0)
     source, target = rng.normal(100, 10, (30, 30, 3)), rng.normal(140, 14, (30, 30, 3))

@@ -61,7 +61,7 @@ def test_a_run_cut_off_is_finished_with_the_same_bytes(synthesize):
 
 
 def test_the_training_split_another_seed_and_difficulty_give_other_pictures(synthesize):
-    call, folder, pool_path = synthesize
+    call, folder, _ = synthesize
     assert call() == 0
     assert call("--split=train", "--seed=1", "--difficulty=0.2") == 0
     seen, held_out = groups(folder, "train"), groups(folder)

@@ -167,6 +167,33 @@ def test_two_workers_with_half_the_batch_each_do_what_one_does(loss):
         np.testing.assert_allclose(first, whole, rtol=0, atol=1e-6)
 
 
+def test_the_term_of_pairs_is_one_ratio_over_all_workers():
+    """One worker has two pairs, the other one: a mean of means would be another number."""
+    settings = {"pair_loss_weight": 0.7}
+    (data,) = batches(1, size=8)
+    order = [0, 4, 1, 5, 2, 6, 3, 7]  # real, fake, real, fake …
+    data = {name: tf.gather(value, order) for name, value in data.items()}
+    data["key"] = tf.constant(["a", "a", "b", "b", "c", "c", "d", "e"])
+    alone, pair = stepper(**settings), Pair()
+    steps = [stepper(None, 2, *pair.reductions(rank), **settings) for rank in (0, 1)]
+    one = run(alone, data)
+    both = pair.run(steps, [(part(data, 0, 4),), (part(data, 4, 8),)])
+    assert one["pair_loss"] > 0
+    assert one["loss"] == pytest.approx(one["mask_loss"] + 0.7 * one["pair_loss"] + one["l2"], rel=1e-6)
+    for name in ("loss", "pair_loss", "gradient_norm"):
+        np.testing.assert_allclose(both[0][name], one[name], rtol=1e-5, err_msg=name)
+    for first, whole in zip(weights(steps[0]), weights(alone)):
+        np.testing.assert_allclose(first, whole, rtol=0, atol=1e-6)
+
+
+def test_training_on_pairs_makes_fakes_outscore_their_originals():
+    step = stepper(pair_loss_weight=5.0)
+    (data,) = batches(1)
+    data = {**data, "key": tf.constant(["a", "b", "a", "b"])}
+    found = [run(step, data)["pair_loss"] for _ in range(30)]
+    assert found[-1] < 0.5 * found[0]
+
+
 def test_the_loss_of_each_workers_own_batch_is_another_number():
     pair, (batch,) = Pair(), batches(1, size=8)
     found = {}

@@ -172,6 +172,8 @@ class TrainConfig(Config):
             of sums, so the two differ).
         image_loss_weight: weight of the image-level term: cross-entropy of the label against the mean of the
             highest 3 % of a crop's logits; 0 leaves it out.
+        pair_loss_weight: weight of the pairwise term: fakes must outscore their own original where both are in one
+            worker's batch (`losses.pair_ranking_sums`); 0 leaves it out.
         dice_loss_weight: weight of a Dice term over fake crops, added to `loss`; 0 leaves it out.
         total_steps: length of the cosine schedule, in steps; the loop sets it to the run's length.
         warmup_steps: steps over which the learning rate rises linearly from 0; 0: none, as in the reference.
@@ -194,6 +196,7 @@ class TrainConfig(Config):
     loss: str = "adaptive_loss"
     loss_scope: str = "global"
     image_loss_weight: float = 0.0
+    pair_loss_weight: float = 0.0
     dice_loss_weight: float = 0.0
     optimizer: str = "rmsprop"
     learning_rate: float = 1e-4
@@ -245,5 +248,5 @@ class TrainConfig(Config):
         _within("learning_rate_decay_factor", self.learning_rate_decay_factor, 0, 1, open_low=True)
         _within("rmsprop_decay", self.rmsprop_decay, 0, 1)
         _within("rmsprop_momentum", self.rmsprop_momentum, 0, 1)
-        for name in ("weight_decay", "clip_norm", "image_loss_weight", "dice_loss_weight"):
+        for name in ("weight_decay", "clip_norm", "image_loss_weight", "pair_loss_weight", "dice_loss_weight"):
             _within(name, getattr(self, name), 0)

@@ -147,3 +147,19 @@ def l2_regularisation(variables: Sequence[tf.Variable], weight_decay: float) -> 
     if not variables or not weight_decay:
         return tf.constant(0.0)
     return weight_decay * tf.add_n([tf.nn.l2_loss(tf.cast(variable, tf.float32)) for variable in variables])
+
+
+def pair_ranking_sums(image_logit: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """[sum, count] over all pairs of a fake and its own original in the batch of log(1 + exp(real - fake)).
+
+    The pairwise logistic loss of RankNet (Burges et al. 2005): who is shown, the light and the compression are the same
+    on both sides of a pair, so only the manipulation lowers it.
+
+    Args:
+        image_logit: (B,) float32, as `image_logits` gives. labels: (B,) int, 1 fake. keys: (B,) strings, equal for one
+            face at one moment.
+    """
+    fake = labels > 0
+    pair = (keys[:, None] == keys[None, :]) & fake[:, None] & ~fake[None, :]
+    loss = tf.nn.softplus(image_logit[None, :] - image_logit[:, None])
+    return tf.stack([tf.reduce_sum(tf.where(pair, loss, 0.0)), tf.reduce_sum(tf.cast(pair, tf.float32))])

@@ -129,9 +129,9 @@ class TrainStep:
             detailed: bool scalar: work out `dice` too, which costs a few per cent of a step; else it is 0.
         Returns:
             Scalars, equal on all workers unless said otherwise: `loss` (all terms), `mask_loss`, `image_loss`,
-            `dice_loss`, `l2`, `gradient_norm`, `dice` (one value a threshold of `metrics.THRESHOLDS`), `finite` (bool:
-            False means that nothing was updated and training cannot go on), `own_finite` (this worker's own images and
-            logits; a ReLU may hide a NaN from the loss),
+            `dice_loss`, `pair_loss`, `l2`, `gradient_norm`, `dice` (one value a threshold of `metrics.THRESHOLDS`),
+            `finite` (bool: False means that nothing was updated and training cannot go on), `own_finite` (this worker's
+            own images and logits; a ReLU may hide a NaN from the loss),
             `stop` (some worker was asked to stop), `loss_scale`.
         """
         parts = [self._gradients(batch, detailed) for batch in batches]
@@ -141,9 +141,9 @@ class TrainStep:
         own_finite = tf.reduce_all(tf.math.is_finite([part[3] for part in parts]))
         averaged = self._average(self._unscaled(gradients))
         shared = self._sum(tf.concat([terms / self._workers, dice / self._workers, [tf.cast(stop, tf.float32)]], 0))
-        mask_loss, image_loss, dice_loss = shared[0], shared[1], shared[2]
+        mask_loss, image_loss, dice_loss, pair_loss = shared[0], shared[1], shared[2], shared[3]
         l2 = self._l2()
-        loss = self._total(mask_loss, image_loss, dice_loss) + l2
+        loss = self._total(mask_loss, image_loss, dice_loss, pair_loss) + l2
         norm = tf.linalg.global_norm(averaged)
         finite = tf.math.is_finite(loss)
         if not self._loss_scaling:  # with loss scaling, gradients that overflow are skipped and lower the scale
@@ -154,9 +154,10 @@ class TrainStep:
             "mask_loss": mask_loss,
             "image_loss": image_loss,
             "dice_loss": dice_loss,
+            "pair_loss": pair_loss,
             "l2": l2,
             "gradient_norm": norm,
-            "dice": shared[3:-1],
+            "dice": shared[4:-1],
             "finite": finite,
             "own_finite": own_finite,
             "stop": shared[-1] > 0,
@@ -164,35 +165,41 @@ class TrainStep:
         }
 
     def _gradients(self, batch: Batch, detailed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Of this worker's micro-batch: scaled gradients, [mask, image, dice] losses, Dice at each threshold, and a sum
-        that is finite if its images and logits are."""
+        """Of this worker's micro-batch: scaled gradients, [mask, image, dice, pair] losses, Dice at each threshold, and
+        a sum that is finite if its images and logits are."""
         mask, labels = batch["mask"], batch["label"]
         with tf.GradientTape() as tape:
             logits = tf.cast(self._forward(network_input(batch["image"], self._model_config)), tf.float32)
             mask_loss = self._loss(self._config.loss, logits, mask)
-            image_loss = dice_loss = tf.constant(0.0)
+            image_loss = dice_loss = pair_loss = tf.constant(0.0)
             if self._config.image_loss_weight:
                 image_loss = tf.reduce_mean(
                     tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), losses.image_logits(logits))
                 )
+            if self._config.pair_loss_weight:
+                sums = losses.pair_ranking_sums(losses.image_logits(logits), labels, batch["key"])
+                pair_loss = tf.math.divide_no_nan(*tf.unstack(self._shared_sums(sums)))
             if self._config.dice_loss_weight:  # on fakes only: a real crop has no mask to overlap with
                 fake = labels > 0
                 dice_loss = self._loss("dice_sorensen", tf.boolean_mask(logits, fake), tf.boolean_mask(mask, fake))
             # A global loss sends each worker the gradient of its own share only: averaging must become summing.
             own = self._workers if self._config.loss_scope == "global" else 1
-            objective = self._total(own * mask_loss, image_loss, own * dice_loss) + self._l2()
+            objective = self._total(own * mask_loss, image_loss, own * dice_loss, own * pair_loss) + self._l2()
             scaled = self._optimizer.get_scaled_loss(objective) if self._loss_scaling else objective
         gradients = tape.gradient(scaled, self._variables)
         dice = tf.cond(detailed, lambda: mean_dice(tf.sigmoid(logits), mask), lambda: tf.zeros(len(metrics.THRESHOLDS)))
         seen = tf.reduce_sum(tf.cast(batch["image"], tf.float32)) + tf.reduce_sum(logits)
-        return gradients, tf.stack([mask_loss, image_loss, dice_loss]), dice, seen
+        return gradients, tf.stack([mask_loss, image_loss, dice_loss, pair_loss]), dice, seen
 
     def _loss(self, name: str, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         loss = losses.get_loss(name)
-        sums = loss.sums(logits, mask)
+        return loss.from_sums(self._shared_sums(loss.sums(logits, mask)))
+
+    def _shared_sums(self, sums: tf.Tensor) -> tf.Tensor:
+        """Over all workers with `loss_scope` "global", else as they are."""
         if self._config.loss_scope == "global" and self._workers > 1:
-            sums = self._summed_over_workers(sums)
-        return loss.from_sums(sums)
+            return self._summed_over_workers(sums)
+        return sums
 
     def _summed_over_workers(self, sums: tf.Tensor) -> tf.Tensor:
         """The sum's value, bit for bit the same on all workers; its gradient flows to this worker's own part."""
@@ -203,8 +210,12 @@ class TrainStep:
 
         return total(sums)
 
-    def _total(self, mask_loss: tf.Tensor, image_loss: tf.Tensor, dice_loss: tf.Tensor) -> tf.Tensor:
-        return mask_loss + self._config.image_loss_weight * image_loss + self._config.dice_loss_weight * dice_loss
+    def _total(
+        self, mask_loss: tf.Tensor, image_loss: tf.Tensor, dice_loss: tf.Tensor, pair_loss: tf.Tensor
+    ) -> tf.Tensor:
+        config = self._config
+        image_terms = config.image_loss_weight * image_loss + config.pair_loss_weight * pair_loss
+        return mask_loss + image_terms + config.dice_loss_weight * dice_loss
 
     def _l2(self) -> tf.Tensor:
         return losses.l2_regularisation(self._variables, self._config.weight_decay)

@@ -2,7 +2,8 @@
 
 Each returns `Manipulated(real, fake, mask)`: uint8 RGB, uint8 RGB and float32 (H, W) in [0, 1]. Where the mask is 0 the
 two pictures are equal to the last bit; where it is 1 the pixel was replaced. `difficulty` runs from 0 (large regions,
-full strength, always softened) to 1 (the hard mix). `soft` is the least chance that the replaced part loses detail.
+full strength, always softened) to 1 (the hard mix). `soft` is the least chance that the replaced part loses detail, and
+the chance that it ends up no sharper than what it replaces.
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ def poisson(background: np.ndarray, face: np.ndarray, inside: np.ndarray) -> Opt
     return np.where(changed[..., None], cloned, background), changed
 
 
+def _no_sharper(
+    face: np.ndarray, replaced: np.ndarray, alpha: np.ndarray, rng: np.random.Generator, unit: float, soft: float
+) -> np.ndarray:
+    """With chance `soft`: the new part no sharper than 60 to 100 % of what it replaces."""
+    if soft and rng.random() < soft:
+        return jitter.no_sharper(face, replaced.astype(np.float32), alpha, unit, float(rng.uniform(0.6, 1)))
+    return face
+
+
 def self_blend(
     rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, difficulty: float, soft: float = 0.0
 ) -> Manipulated:
@@ -131,6 +141,7 @@ def face_swap(
     )
     if easy or rng.random() < max(0.7, soft):
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 1)))
+    face = _no_sharper(face, target, alpha, rng, unit, soft)
     if rng.random() < poisson_chance:
         done = poisson(target, jitter.to_uint8(face), alpha > 0.5)
         if done is not None:
@@ -202,6 +213,7 @@ def mouth_rerender(
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0.2, 1)))
     if easy or rng.random() < 0.4:
         face = jitter.colour(face, rng, 0.8 if easy else float(rng.uniform(0.2, 0.6)))
+    face = _no_sharper(face, rgb, alpha, rng, unit, soft)
     return Manipulated(rgb, blend(rgb, face, alpha), alpha)
 
 
@@ -224,4 +236,5 @@ def expression_warp(
         face = jitter.colour(face, rng, 0.9 if easy else float(rng.uniform(0.2, 0.7)))
     region = str(rng.choice(["brow", "hairline", "inner", "full"], p=[0.4, 0.2, 0.25, 0.15]))
     alpha = regions.region_mask(rgb.shape, landmarks, region, rng)
+    face = _no_sharper(face, rgb, alpha, rng, unit, soft)
     return Manipulated(rgb, blend(rgb, face, alpha), alpha)
