@@ -81,6 +81,7 @@ def _run(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "counts": f"{counts['files']} files: {said}",
         "calibrated": bool(model["calibrated"]),
+        "notice": model.get("notice", ""),
         "threshold": document["config"]["aggregate"]["threshold"],
         "about": about,
     }

@@ -19,13 +19,14 @@ from mask_generation import cli
 from mask_generation.video import Limits, printable
 from runtime.aggregate import DEFAULT_THRESHOLD, AggregateConfig
 from runtime.calibration import CalibrationError
-from runtime.models import ModelError, default_model, read_metadata
+from runtime.models import ModelError, default_model
 from runtime.quality import Thresholds
 from runtime.score_folder import Found, InputError, find_videos, score_folder, sole_run
 from runtime.score_frames import SCORERS, ScorerConfig
 from runtime.score_pool import PoolError
 from runtime.score_result import ScoreConfig, VideoResult
 
+NOTICE_CHARACTERS = 500
 USER_ERRORS = (ModelError, CalibrationError, InputError, PoolError, PermissionError)
 
 
@@ -108,15 +109,22 @@ def main(arguments: Sequence[str]) -> int:
     folder, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
     check_output(output)
     found = find_videos(values.input, output)
-    model = describe_model(folder, trust)
-    config = config.for_model(model["sha256"], read_metadata(folder)[0])
+    model, metadata = describe_model(folder, trust)
+    config = config.for_model(model["sha256"], metadata)
     output.mkdir(parents=True, exist_ok=True)
     with sole_run(output):
-        return _run(found, output, folder, trust, model, config, start)
+        return _run(found, output, folder, trust, model, notice_of(metadata), config, start)
 
 
 def _run(
-    found: Found, output: Path, folder: Path, trust: bool, model: dict[str, Any], config: ScoreConfig, start: float
+    found: Found,
+    output: Path,
+    folder: Path,
+    trust: bool,
+    model: dict[str, Any],
+    notice: str,
+    config: ScoreConfig,
+    start: float,
 ) -> int:
     """Score what was found, write everything, say what came of it; returns the exit code."""
     from runtime import score_outputs
@@ -137,7 +145,12 @@ def _run(
             values.ray_address,
         )
     about = {
-        "model": {**model, "path": str(folder), "calibrated": any(r.probability is not None for r in run.results)},
+        "model": {
+            **model,
+            "path": str(folder),
+            "calibrated": any(r.probability is not None for r in run.results),
+            "notice": notice,
+        },
         "config": config.to_dict(),
         "inputs": [printable(given) for given in values.input],
         "skipped": [printable(path) for path in found.skipped],
@@ -156,6 +169,8 @@ def _run(
         write_report(output / "report.html", run.results, document)
         written.append("report.html")
     print(summary(run.results, document))
+    if notice:
+        print(f"about this model: {notice}")
     print(f"written to {output}: {', '.join(written)}; pictures in overlays/")
     return cli.FAILED if score_outputs.failed(run.results) else cli.OK
 
@@ -169,8 +184,13 @@ def check_output(output: Path) -> None:
         raise InputError(f"{output}: is a file; --output needs a folder")
 
 
-def describe_model(folder: Path, trust: bool) -> dict[str, Any]:
-    """Hashes of a model, after the check that it may be loaded; TensorFlow stays out of this process.
+def notice_of(metadata: dict[str, Any]) -> str:
+    """What the model's metadata want every reader of its scores to know; empty without."""
+    return str(metadata.get("notice", ""))[:NOTICE_CHARACTERS]
+
+
+def describe_model(folder: Path, trust: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(hashes of a model, its metadata), after the check that it may be loaded; TensorFlow stays out of this process.
 
     Raises:
         ModelError: it is missing, unknown, or its metadata are damaged.
@@ -179,8 +199,8 @@ def describe_model(folder: Path, trust: bool) -> dict[str, Any]:
 
     sha256 = models.program_sha256(folder)
     models.check_trust(folder, sha256, trust)
-    _, metadata_sha256 = models.read_metadata(folder)
-    return {"sha256": sha256, "metadata_sha256": metadata_sha256}
+    metadata, metadata_sha256 = models.read_metadata(folder)
+    return {"sha256": sha256, "metadata_sha256": metadata_sha256}, metadata
 
 
 def summary(results: Sequence[VideoResult], document: dict[str, Any]) -> str:

@@ -64,10 +64,10 @@ def unscored(number, state, reason):
     return VideoResult(f"/videos/{state}_{number}.mp4", state, reason, timings_s={"total": 0.1})
 
 
-def page(results, calibrated=False):
+def page(results, calibrated=False, notice=""):
     """The page and the content of report.json of a run with these results."""
-    config = ScoreConfig().to_dict()
-    model = {"path": "model", "sha256": "0" * 64, "metadata_sha256": None, "calibrated": calibrated}
+    config = ScoreConfig().for_model("0" * 64, {}).to_dict()
+    model = {"path": "model", "sha256": "0" * 64, "metadata_sha256": None, "calibrated": calibrated, "notice": notice}
     about = {"model": model, "config": config, "inputs": ["/videos"], "skipped": [], "wall_s": 3.0}
     document = score_outputs.report(results, {**about, "resumed": 0, "workers": 2})
     return report.html(results, document), document
@@ -96,8 +96,8 @@ def window(tmp_path_factory):
 def shown(window, tmp_path):
     """results → the window showing their page, in its desktop size."""
 
-    def show(results, calibrated=False):
-        (tmp_path / "report.html").write_text(page(results, calibrated)[0], encoding="utf-8")
+    def show(results, calibrated=False, notice=""):
+        (tmp_path / "report.html").write_text(page(results, calibrated, notice)[0], encoding="utf-8")
         window.desktop()
         window.open(tmp_path / "report.html")
         return window
@@ -266,3 +266,11 @@ def test_probabilities_are_shown_only_if_the_model_is_calibrated(shown):
     window = shown([scored(0, 0.9, probability=0.83)], calibrated=True)
     assert "Probability" in "".join(window.texts("th"))
     assert window.texts("tbody td:nth-child(4)") == ["83 %"]
+
+
+@pytest.mark.browser
+def test_what_the_models_makers_say_stands_above_the_table(shown):
+    assert shown(RESULTS).texts("#notice") == [""]
+    window = shown(RESULTS, notice=f"experimental {NASTY}")
+    assert window.texts("#notice") == [f"experimental {NASTY}".strip()]
+    assert not window.find("#notice > *")
