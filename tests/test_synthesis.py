@@ -224,7 +224,7 @@ def test_a_new_part_is_no_sharper_than_its_share_of_the_old(share):
     assert grain(sharp) > 2 * grain(base)
     assert share * grain(base) * 0.8 < grain(found) <= share * grain(base)
     soft = cv2.GaussianBlur(base, (0, 0), 2.0)
-    np.testing.assert_allclose(jitter.no_sharper(soft, base, alpha, 50.0, share), soft, atol=0.02)  # soft enough
+    np.testing.assert_array_equal(jitter.no_sharper(soft, base, alpha, 50.0, share), soft)  # soft enough: as it is
     np.testing.assert_array_equal(jitter.no_sharper(sharp, base, 0 * alpha, 50.0, share), sharp)
 
 

@@ -5,8 +5,6 @@ All take and return float32 RGB (H, W, 3) in [0, 255]; results may leave the ran
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
@@ -117,50 +115,30 @@ def soften(rgb: np.ndarray, rng: np.random.Generator, unit: float, strength: flo
 def no_sharper(face: np.ndarray, base: np.ndarray, alpha: np.ndarray, unit: float, share: float) -> np.ndarray:
     """`face` blurred until its fine grain is at most `share` of that of `base`, both measured where `alpha` > 0.5.
 
-    Grain is the standard deviation above 0.03 eye distances, about one pixel in a crop of 128 pixels, in luma and in
-    chroma, which are blurred apart: real fakes at CRF 40 are softer there than their originals, whatever made them,
-    while a face taken from a sharper or more colourful picture is not.
+    Grain is the standard deviation of the luma above 0.03 eye distances, about one pixel in a crop of 128 pixels: there
+    real fakes at CRF 40 are softer than their originals whatever made them, while a face taken from a sharper picture
+    is not.
 
     Args:
-        face, base: (H, W, 3) float32 RGB. alpha: (H, W). unit: distance of the eyes in pixels. share: 0..1.
+        face, base: (H, W, 3) float32. alpha: (H, W). unit: distance of the eyes in pixels. share: 0..1.
     """
     inside = alpha > 0.5
     if not inside.any():
         return face
     reach = max(0.7, 0.03 * unit)
-    parts, wanted = (cv2.cvtColor(np.ascontiguousarray(p, np.float32), cv2.COLOR_RGB2YCrCb) for p in (face, base))
 
-    def grain_of(channels: np.ndarray) -> float:
-        return float((channels - cv2.GaussianBlur(channels, (0, 0), reach))[inside].std(0).sum())
+    def grain_of(picture: np.ndarray) -> float:
+        luma = cv2.cvtColor(np.ascontiguousarray(picture, np.float32), cv2.COLOR_RGB2GRAY)
+        return float((luma - cv2.GaussianBlur(luma, (0, 0), reach))[inside].std())
 
-    done = [
-        _blurred_to(np.ascontiguousarray(parts[..., own]), grain_of, share * grain_of(wanted[..., own]), 4 * reach)
-        for own in (0, slice(1, 3))
-    ]
-    return cv2.cvtColor(np.dstack(done), cv2.COLOR_YCrCb2RGB)
-
-
-def _blurred_to(
-    channels: np.ndarray, measure: Callable[[np.ndarray], float], allowed: float, widest: float
-) -> np.ndarray:
-    """Blurred as little as brings `measure` down to `allowed`, up to a sigma of `widest` pixels."""
-    if measure(channels) <= allowed:
-        return channels
-    low, high = 0.0, widest
-    for _ in range(6):  # bisection: to a tenth of a pixel or so
+    allowed = share * grain_of(base)
+    if grain_of(face) <= allowed:
+        return face
+    low, high = 0.0, 4 * reach
+    for _ in range(6):  # bisection: to 1/16 of a pixel or so
         middle = (low + high) / 2
-        low, high = (middle, high) if measure(cv2.GaussianBlur(channels, (0, 0), middle)) > allowed else (low, middle)
-    return cv2.GaussianBlur(channels, (0, 0), high)
-
-
-def match_shading(face: np.ndarray, base: np.ndarray, reach: float, strength: float) -> np.ndarray:
-    """`face` with its slow changes of light and colour moved towards those of `base`, so that no seam shows.
-
-    Args:
-        face, base: (H, W, 3) float32. reach: sigma in pixels of what counts as slow. strength: 0 (leaves it) to 1.
-    """
-    slow = cv2.GaussianBlur(base - face, (0, 0), reach)
-    return face + np.float32(strength) * slow
+        low, high = (middle, high) if grain_of(cv2.GaussianBlur(face, (0, 0), middle)) > allowed else (low, middle)
+    return cv2.GaussianBlur(face, (0, 0), high)
 
 
 def sharpen(rgb: np.ndarray, rng: np.random.Generator, unit: float) -> np.ndarray:

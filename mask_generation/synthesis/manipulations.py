@@ -141,9 +141,6 @@ def face_swap(
     )
     if easy or rng.random() < max(0.7, soft):
         face = jitter.soften(face, rng, unit, 1.0 if easy else float(rng.uniform(0, 1)))
-    if soft and rng.random() < soft:
-        reach, strength = unit * float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.6, 1))
-        face = jitter.match_shading(face, target.astype(np.float32), reach, strength)
     face = _no_sharper(face, target, alpha, rng, unit, soft)
     if rng.random() < poisson_chance:
         done = poisson(target, jitter.to_uint8(face), alpha > 0.5)
@@ -204,7 +201,7 @@ def mouth_rerender(
     unit = regions.face_unit(landmarks)
     h, w = rgb.shape[:2]
     easy = rng.random() > difficulty
-    alpha = regions.region_mask(rgb.shape, landmarks, "lower" if rng.random() < 0.35 + 0.3 * soft else "mouth", rng)
+    alpha = regions.region_mask(rgb.shape, landmarks, "lower" if rng.random() < 0.35 else "mouth", rng)
     if other is not None and other_landmarks is not None:
         matrix = template.fit_similarity(as_landmarks(other_landmarks)[list(_MOUTH)], landmarks[list(_MOUTH)])
         face = cv2.warpAffine(other, matrix, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
