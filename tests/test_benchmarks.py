@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks import input_pipeline, plain_keras, speed
+from benchmarks import band_energies, input_pipeline, plain_keras, speed
+from mask_generation import writer
 from unet_industrial import build_unet, records
 
 
@@ -92,3 +94,28 @@ def test_the_benchmarks_records_are_the_same_pictures(tmp_path, monkeypatch, gre
             np.testing.assert_array_equal(group.images[0].image, original)
             np.testing.assert_array_equal(group.images[1].image, fake)
     assert len(groups) == 2
+
+
+def test_band_energies_see_where_a_fake_is_softer_than_its_original(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    mask = np.zeros((128, 128), np.uint8)
+    mask[40:90, 40:90] = 255
+    groups = []
+    for number in range(3):
+        real = rng.integers(0, 256, (128, 128, 3), np.uint8)
+        fake = np.where(mask[..., None] > 0, cv2.GaussianBlur(real, (0, 0), 1.0), real)
+        pictures = tuple(
+            records.FaceImage(picture, own, label, f"d/m/-/{number}{label}", "m", 0, "exact" if label else "")
+            for label, (picture, own) in enumerate(((real, 0 * mask), (fake, mask)))
+        )
+        groups.append(records.FaceGroup(str(number), "d", "val", "p", 0, 0.0, 0, (0, 0, 9, 9), pictures))
+    writer.write_part(tmp_path / "val-00000-of-00001", groups, [], {})
+    found = dict(band_energies.differences(str(tmp_path), "val"))["m"]
+    inside, ring, edge = found
+    assert inside[0] < -1  # the finest band of luma
+    assert inside[0] < inside[1] < inside[2] < 0.1
+    assert abs(ring[0]) < 0.3
+    assert inside[0] < edge[0] < ring[0]
+    assert band_energies.main([f"{tmp_path}:val"]) == 0
+    assert "| m | 3 |" in capsys.readouterr().out
+    assert band_energies.main(["no split named"]) == 2
