@@ -13,18 +13,24 @@ from runtime import train_flags
 from runtime.checkpoint import CheckpointError
 from runtime.distributed import DistributedError
 from runtime.evaluation import options
+from runtime.models import ModelError, default_model
 from unet_industrial.config import DataConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
-USER_ERRORS = (RecordFileError, CheckpointError, DistributedError)
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, ModelError)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", None, "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel.")
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the one that comes "
+        "along]",
+    )
     flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
     flags.DEFINE_string("split", "test", "Split to evaluate on.")
     flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html, frame_scores.csv and plots go.")
-    for name in ("model", "data_dir", "output_dir"):
+    for name in ("data_dir", "output_dir"):
         flags.mark_flag_as_required(name)
     flags.DEFINE_integer("batch_size", TrainConfig.batch_size, "Crops per worker and step.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
@@ -46,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     from runtime.evaluation.recorder import Recorders
     from unet_industrial.dataset import find_files
 
-    predict, model, about = _load(Path(values.model))
+    folder = Path(values.model) if values.model else default_model()
+    predict, model, about = _load(folder)
     files = find_files(values.data_dir, values.split)
     data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
     recorders = Recorders("model", MARK_THRESHOLD)
@@ -56,8 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
-        about.update(model=values.model, data_dir=values.data_dir, split=values.split, workers=workers.size)
-        folder, title = Path(values.output_dir), f"{values.model} on {values.split}"
+        about.update(model=str(folder), data_dir=values.data_dir, split=values.split, workers=workers.size)
+        title, folder = f"{folder} on {values.split}", Path(values.output_dir)
         summary = write_results(folder, measured, about)
         detectors = recorders.detectors()
         write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})

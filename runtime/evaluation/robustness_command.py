@@ -13,13 +13,13 @@ from mask_generation import cli
 from runtime.evaluation import options, robustness
 from runtime.evaluation.disturb import LEVELS
 from runtime.evaluation.tables import TableError
-from runtime.models import ModelError
+from runtime.models import ModelError, default_model
 
 USER_ERRORS = (TableError, ModelError)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", None, "Folder of an exported model.")
+    flags.DEFINE_string("model", None, "Folder of an exported model. [default: the one that comes along]")
     flags.DEFINE_string(
         "videos", None, "CSV with path (relative to it) and label, as of `compare`; leave out to try one file."
     )
@@ -27,8 +27,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("frames", 16, "Frames looked at in each video.", lower_bound=1)
     flags.DEFINE_string("output_dir", None, "Where robustness.json, .csv, .md, .png and .html go.")
     flags.DEFINE_bool("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
-    for name in ("model", "output_dir"):
-        flags.mark_flag_as_required(name)
+    flags.mark_flag_as_required("output_dir")
     options.define()
 
 
@@ -40,8 +39,9 @@ def main(arguments: Sequence[str]) -> int:
             raise cli.UsageError(f"--kinds={kind}: there are {', '.join(LEVELS)}")
     if bool(values.videos) == bool(arguments) or len(arguments) > 1:
         raise cli.UsageError("give one video file, or --videos=CSV")
-    score = scorer(values.model, values.trust_model, values.frames)
-    folder, about = Path(values.output_dir), {"model": values.model, "frames a video": values.frames}
+    model, trust = (values.model, values.trust_model) if values.model else (str(default_model()), True)
+    score = scorer(model, trust, values.frames)
+    folder, about = Path(values.output_dir), {"model": model, "frames a video": values.frames}
     if arguments:
         path = Path(arguments[0])
         table = robustness.answers([path], score, values.kinds, _progress)
