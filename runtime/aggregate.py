@@ -23,6 +23,7 @@ import numpy as np
 
 ODDS_MARGIN = 0.01  # scores are squeezed into [margin, 1 - margin] before they become odds: 99 to 1 at most
 DEFAULT_THRESHOLD = 0.5
+VERDICTS = ("fake", "unclear", "real")
 MAX_GAP = 2  # frames below the threshold that a segment may bridge
 ArrayLike = Union[Sequence[float], np.ndarray]
 
@@ -41,12 +42,15 @@ class AggregateConfig:
         power: p above; 1 corrects fully for the number of frames and faces, infinity not at all.
         threshold: frames and windows above it make segments; a video above it is called fake. None: the model's own
             where a model is in play (`ScoreConfig.for_model`), else DEFAULT_THRESHOLD.
+        real_below: a video below it is called real, one between it and the threshold "unclear". None: the same as the
+            threshold, so that every video is called one or the other.
     """
 
     window: int = 5
     top_k: int = 3
     power: float = 2.0
     threshold: float | None = None
+    real_below: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.window:
@@ -55,6 +59,8 @@ class AggregateConfig:
             raise ValueError(f"power={self.power}: must be 1 or more")
         if not 0 < self.cut < 1:
             raise ValueError(f"threshold={self.threshold}: must lie between 0 and 1")
+        if self.real_below is not None and not 0 <= self.real_below <= self.cut:
+            raise ValueError(f"real_below={self.real_below}: must lie between 0 and the threshold, {self.cut}")
 
     @property
     def cut(self) -> float:
@@ -92,10 +98,18 @@ class VideoScore:
     tracks: tuple[TrackScore, ...]
     frames_seen: int
     threshold: float
+    real_below: float | None = None
 
     @property
     def is_fake(self) -> bool:
         return self.score > self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS."""
+        if self.is_fake:
+            return "fake"
+        return "real" if self.real_below is None or self.score < self.real_below else "unclear"
 
 
 def video_score(
@@ -138,7 +152,7 @@ def video_score(
         results.append(TrackScore(score, len(where), segments, full))
     score = _pool(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
     merged = _merge([segment for result in results for segment in result.segments])
-    return VideoScore(score, merged, tuple(results), total, config.cut)
+    return VideoScore(score, merged, tuple(results), total, config.cut, config.real_below)
 
 
 def _checked_track(track: ArrayLike, index: int) -> np.ndarray:

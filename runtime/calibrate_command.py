@@ -32,13 +32,12 @@ def define_flags() -> None:
         False,
         "Fit the frame scorer `learned` instead; then score again with --scorer=learned and calibrate that.",
     )
-    flags.DEFINE_float(
-        "max_false_alarms",
-        0.1,
-        "Share of these real videos that may be called fake; gives the threshold that `score` uses by default.",
-        lower_bound=0.0,
-        upper_bound=0.99,
-    )
+    for name, what in (
+        ("max_false_alarms", "real videos that may be called fake"),
+        ("max_misses", "fakes called real"),
+    ):
+        text = f"Share of these {what}; gives a threshold that `score` uses by default."
+        flags.DEFINE_float(name, 0.1, text, lower_bound=0.0, upper_bound=0.99)
     flags.DEFINE_boolean("domain", True, "Also store the range of face size, sharpness and brightness seen here.")
 
 
@@ -55,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     if values.learn_scorer:
         said = _learn(metadata, frames, dict(zip(videos["path"], labels)))
     else:
-        said = _calibrate(metadata, document, videos, labels, sha256, values.method, values.max_false_alarms)
+        said = _calibrate(
+            metadata, document, videos, labels, sha256, values.method, (values.max_false_alarms, values.max_misses)
+        )
         scored = set(videos["path"][videos["state"].isin(SCORED)])
         seen = frames[frames["path"].isin(scored)]
         if values.domain and len(seen):
@@ -73,7 +74,7 @@ def _calibrate(
     labels: list[Any],
     sha256: str,
     method: str,
-    max_false_alarms: float,
+    shares: tuple[float, float],
 ) -> str:
     known = videos.assign(label=labels)
     known = known[known["label"].notna() & known["score"].notna()]
@@ -82,15 +83,16 @@ def _calibrate(
     scores, truth = known["score"].tolist(), known["label"].astype(int).tolist()
     fitted = calibration.fit(scores, truth, scoring, method)
     metadata[calibration.KEY] = fitted.to_dict()
-    point = calibration.fit_threshold(scores, truth, scoring, max_false_alarms)
+    point = calibration.fit_threshold(scores, truth, scoring, *shares)
     metadata[calibration.THRESHOLD_KEY] = point
     before, after = fitted.log_loss["before"], fitted.log_loss["after"]
     return (
         f"{fitted.method} on {fitted.videos['real']} real and {fitted.videos['fake']} fake videos "
         f"({len(videos) - len(known)} without a score or a label left out); log loss {before:.3f} → {after:.3f} "
         "on the same videos\n"
-        f"threshold {point['threshold']:.3f}: above it {point['above']['real']} of {point['videos']['real']} real and "
-        f"{point['above']['fake']} of {point['videos']['fake']} fake videos"
+        f"called fake above {point['threshold']:.3f}: {point['above']['real']} of {point['videos']['real']} real and "
+        f"{point['above']['fake']} of {point['videos']['fake']} fake videos; called real below "
+        f"{point['real_below']:.3f}: {point['below']['real']} and {point['below']['fake']}; unclear between"
     )
 
 

@@ -93,10 +93,7 @@ def fit(
     if x.shape != y.shape or x.ndim != 1 or not np.isin(y, (0, 1)).all() or not ((x >= 0) & (x <= 1)).all():
         raise CalibrationError("scores in [0, 1] and labels 0 or 1 are needed, one each a video")
     videos = {"real": int((y == 0).sum()), "fake": int((y == 1).sum())}
-    if min(videos.values()) < MIN_PER_CLASS:
-        raise CalibrationError(
-            f"{videos['real']} real and {videos['fake']} fake videos with a score: at least {MIN_PER_CLASS} of each"
-        )
+    _check_counts(videos)
     if method == "auto":
         method = "isotonic" if len(x) >= ISOTONIC_FROM else "platt"
     if method not in METHODS:
@@ -111,6 +108,13 @@ def fit(
     after = np.array([fitted.probability(score) for score in x])
     losses = {"before": _log_loss(x, y, weights), "after": _log_loss(after, y, weights)}
     return dataclasses.replace(fitted, log_loss=losses)
+
+
+def _check_counts(videos: Mapping[str, int]) -> None:
+    if min(videos.values()) < MIN_PER_CLASS:
+        raise CalibrationError(
+            f"{videos['real']} real and {videos['fake']} fake videos with a score: at least {MIN_PER_CLASS} of each"
+        )
 
 
 def _platt(
@@ -145,37 +149,45 @@ def of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> tuple[C
 
 
 def fit_threshold(
-    scores: Sequence[float], labels: Sequence[int], scoring: Mapping[str, Any], max_false_alarms: float
+    scores: Sequence[float],
+    labels: Sequence[int],
+    scoring: Mapping[str, Any],
+    max_false_alarms: float,
+    max_misses: float,
 ) -> dict[str, Any]:
-    """The lowest video threshold at which no more than that share of these real videos is called fake.
+    """The lowest video threshold at which no more than that share of these real videos is called fake, and the highest
+    below which no more than that share of these fakes is called real. What lies between is unclear.
 
     Args:
-        labels: 1 fake, 0 real. max_false_alarms: share in [0, 1).
+        labels: 1 fake, 0 real. max_false_alarms, max_misses: shares in [0, 1).
     Returns:
-        What model.json holds: threshold, max_false_alarms, the reals and fakes it was fitted on, how many of each
-        score above it, and the `scoring` it belongs to.
+        What model.json holds: threshold, real_below (at most the threshold), the shares asked for, the reals and fakes
+        fitted on, how many of each score above the one and below the other, and the `scoring` it belongs to.
     Raises:
-        CalibrationError: fewer than MIN_PER_CLASS reals, or a share outside [0, 1).
+        CalibrationError: fewer than MIN_PER_CLASS of a class, or a share outside [0, 1).
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    reals = np.sort(x[y == 0])[::-1]
-    if len(reals) < MIN_PER_CLASS:
-        raise CalibrationError(f"{len(reals)} real videos with a score: a threshold needs at least {MIN_PER_CLASS}")
-    if not 0 <= max_false_alarms < 1:
-        raise CalibrationError(f"max_false_alarms={max_false_alarms}: must lie in 0..1, below 1")
-    allowed = int(max_false_alarms * len(reals) + 1e-9)
-    threshold = float(np.clip(reals[allowed], *_THRESHOLDS))
+    reals, fakes = np.sort(x[y == 0])[::-1], np.sort(x[y == 1])
+    _check_counts({"real": len(reals), "fake": len(fakes)})
+    for name, share in (("max_false_alarms", max_false_alarms), ("max_misses", max_misses)):
+        if not 0 <= share < 1:
+            raise CalibrationError(f"{name}={share}: must lie in 0..1, below 1")
+    threshold = float(np.clip(reals[int(max_false_alarms * len(reals) + 1e-9)], *_THRESHOLDS))
+    real_below = min(threshold, float(fakes[int(max_misses * len(fakes) + 1e-9)]))
     return {
         "threshold": threshold,
+        "real_below": real_below,
         "max_false_alarms": max_false_alarms,
-        "videos": {"real": len(reals), "fake": int((y == 1).sum())},
-        "above": {"real": int((reals > threshold).sum()), "fake": int((x[y == 1] > threshold).sum())},
+        "max_misses": max_misses,
+        "videos": {"real": len(reals), "fake": len(fakes)},
+        "above": {"real": int((reals > threshold).sum()), "fake": int((fakes > threshold).sum())},
+        "below": {"real": int((reals < real_below).sum()), "fake": int((fakes < real_below).sum())},
         "scoring": _plain(scoring),
     }
 
 
-def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> float | None:
-    """The model's own threshold for that way of scoring; None where it has none.
+def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The model's own (threshold, real_below) for that way of scoring; None where it has none.
 
     Raises:
         CalibrationError: the stored one is damaged.
@@ -184,12 +196,14 @@ def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) 
     if stored is None:
         return None
     try:
-        threshold, fits = float(stored["threshold"]), _plain(stored["scoring"]) == _plain(scoring)
+        threshold, real_below = float(stored["threshold"]), float(stored["real_below"])
+        fits = _plain(stored["scoring"]) == _plain(scoring)
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"the model's threshold is damaged ({error!r}); run `calibrate` again") from error
-    if not 0 < threshold < 1:
-        raise CalibrationError(f"the model's threshold is {threshold}, not between 0 and 1; run `calibrate` again")
-    return threshold if fits else None
+    if not 0 <= real_below <= threshold < 1:
+        said = f"the model's thresholds are {real_below} and {threshold}, not rising between 0 and 1"
+        raise CalibrationError(f"{said}; run `calibrate` again")
+    return (threshold, real_below) if fits else None
 
 
 def _logit(score: np.ndarray) -> np.ndarray:

@@ -155,7 +155,7 @@ class Scorer:
             state=PARTIAL if reason else OK,
             reason=reason,
             score=scored.score,
-            verdict="fake" if scored.is_fake else "real",
+            verdict=scored.verdict,
             probability=probability,
             probability_note=self.calibration_note,
             segments=tuple((s.start_s, s.end_s, s.score) for s in scored.segments),

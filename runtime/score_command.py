@@ -62,6 +62,11 @@ def define_scoring_flags() -> None:
         aggregate.threshold,
         f"Scores above it are called fake. [default: the model's own, else {DEFAULT_THRESHOLD}]",
     )
+    flags.DEFINE_float(
+        "real_below",
+        aggregate.real_below,
+        "With --threshold: scores below it are called real, those between unclear. [default: --threshold]",
+    )
     limits, thresholds = base.limits, base.thresholds
     flags.DEFINE_integer("min_frames", thresholds.min_frames, "Frames, and frames with a face, needed for a score.")
     flags.DEFINE_float("min_face_px", thresholds.min_face_px, "Faces smaller than this get no score.")
@@ -87,7 +92,7 @@ def config_from_flags() -> ScoreConfig:
             frames=values.frames,
             fps=values.fps,
             scorer=ScorerConfig(values.scorer, values.area_threshold, values.top_percent),
-            aggregate=AggregateConfig(values.window, values.top_k, values.power, values.threshold),
+            aggregate=AggregateConfig(values.window, values.top_k, values.power, values.threshold, values.real_below),
             thresholds=Thresholds(values.min_frames, values.min_face_px, values.min_sharpness),
             limits=Limits(values.max_width, values.max_height, values.max_duration_s, values.max_bytes),
             detect_size=values.detect_size,

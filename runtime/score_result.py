@@ -62,15 +62,17 @@ class ScoreConfig:
         return scoring_of(model, self.to_dict())
 
     def for_model(self, sha256: str, metadata: Mapping[str, Any]) -> ScoreConfig:
-        """The same with the threshold as a number: the one given, else the model's own, else the default.
+        """The same with the threshold as a number: the one given, else the model's own (with its band of "unclear"),
+        else the default.
 
         Raises:
             CalibrationError: the model's own is damaged.
         """
         if self.aggregate.threshold is not None:
             return self
-        point = calibration.threshold_of_model(metadata, self.scoring(models.identity(sha256, metadata)))
-        aggregate = dataclasses.replace(self.aggregate, threshold=self.aggregate.cut if point is None else point)
+        own = calibration.threshold_of_model(metadata, self.scoring(models.identity(sha256, metadata)))
+        threshold, real_below = own or (self.aggregate.cut, self.aggregate.real_below)
+        aggregate = dataclasses.replace(self.aggregate, threshold=threshold, real_below=real_below)
         return dataclasses.replace(self, aggregate=aggregate)
 
     def fingerprint(self, model: Mapping[str, Any]) -> str:
@@ -82,12 +84,12 @@ class ScoreConfig:
 def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation.
 
-    The threshold is left out: it moves verdicts and segments, no score.
+    Thresholds are left out: they move verdicts and segments, no score.
 
     Args:
         config: `ScoreConfig.to_dict`, as report.json holds it.
     """
-    aggregate = {name: value for name, value in config["aggregate"].items() if name != "threshold"}
+    aggregate = {name: value for name, value in config["aggregate"].items() if name not in ("threshold", "real_below")}
     return {"model": model, "scorer": config["scorer"], "aggregate": aggregate}
 
 
@@ -118,7 +120,7 @@ class VideoResult:
     Attributes:
         path: as given, printable.
         state: one of `STATES`; reason: why it is not "ok", "" otherwise.
-        score: video score in [0, 1]; verdict: "fake" or "real", by the threshold of the aggregation.
+        score: video score in [0, 1]; verdict: one of `aggregate.VERDICTS`, by the thresholds of the aggregation.
         probability: calibrated probability of a fake; None without a calibration, `probability_note` says why.
         segments: (start_s, end_s, score) of suspicious stretches.
         faces: summary of each track: track, score, frames, segments, face_px.

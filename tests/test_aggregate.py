@@ -120,10 +120,20 @@ def test_bad_input_is_named(tracks, time_s, message):
         video_score(tracks, time_s)
 
 
-@pytest.mark.parametrize("bad", [{"top_k": 6}, {"top_k": 0}, {"power": 0.5}, {"threshold": 1.0}])
+@pytest.mark.parametrize("bad", [{"top_k": 6}, {"top_k": 0}, {"power": 0.5}, {"threshold": 1.0}, {"real_below": 0.6}])
 def test_bad_settings_fail_at_once(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         AggregateConfig(**bad)
+
+
+@pytest.mark.parametrize("score, real_below, verdict", [
+    (0.9, None, "fake"), (0.4, None, "real"), (0.5, None, "real"),
+    (0.9, 0.2, "fake"), (0.4, 0.2, "unclear"), (0.1, 0.2, "real"), (0.4, 0.5, "real"),
+])  # fmt: skip
+def test_between_the_thresholds_it_is_unclear(score, real_below, verdict):
+    found = video_score([np.full(9, score)], config=AggregateConfig(power=1, real_below=real_below))
+    assert found.score == pytest.approx(score, abs=0.01)
+    assert found.verdict == verdict
 
 
 frame = st.one_of(st.floats(0, 1, width=32), st.just(float("nan")))

@@ -97,24 +97,46 @@ def test_a_calibration_for_other_settings_is_not_used():
     assert "no calibration" in calibration.of_model({}, SCORING)[1]
 
 
-@pytest.mark.parametrize("share, above", [(0.0, 0), (0.1, 1), (0.19, 1), (0.2, 2), (0.5, 5)])
-def test_the_threshold_is_the_lowest_that_keeps_false_alarms_to_their_share(share, above):
+@pytest.mark.parametrize("share, above", [(0.0, 0), (0.1, 1), (0.19, 1), (0.2, 2), (0.4, 4)])
+def test_thresholds_keep_false_alarms_and_misses_to_their_share_and_no_further(share, above):
     reals = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    point = calibration.fit_threshold([*reals, 0.65, 0.95], [0] * 10 + [1] * 2, SCORING, share)
+    fakes = [1 - score for score in reals]
+    point = calibration.fit_threshold([*reals, *fakes], [0] * 10 + [1] * 10, SCORING, share, share)
     assert point["above"]["real"] == above == sum(score > point["threshold"] for score in reals)
     assert sum(score > point["threshold"] - 1e-6 for score in reals) > share * 10
-    assert calibration.threshold_of_model({"threshold": point}, SCORING) == point["threshold"]
+    assert point["real_below"] == pytest.approx(1 - point["threshold"])  # the fakes mirror the reals
+    assert point["below"]["fake"] == above
+    found = calibration.threshold_of_model({"threshold": point}, SCORING)
+    assert found == (point["threshold"], point["real_below"])
     assert calibration.threshold_of_model({"threshold": point}, {**SCORING, "model": "another"}) is None
 
 
-def test_a_threshold_needs_reals_and_leaves_room_on_both_sides():
-    with pytest.raises(calibration.CalibrationError, match="4 real videos"):
-        calibration.fit_threshold([0.1] * 4 + [0.9] * 9, [0] * 4 + [1] * 9, SCORING, 0.1)
+def test_the_two_thresholds_never_cross():
+    """Fakes that all score higher than the reals leave no band between."""
+    point = calibration.fit_threshold([0.1] * 5 + [0.2] * 5 + [0.9] * 9, [0] * 10 + [1] * 9, SCORING, 0.1, 0.1)
+    assert point["real_below"] == point["threshold"] == 0.2
+
+
+def test_a_threshold_needs_both_classes_and_leaves_room_on_both_sides():
+    with pytest.raises(calibration.CalibrationError, match="4 real and 9 fake"):
+        calibration.fit_threshold([0.1] * 4 + [0.9] * 9, [0] * 4 + [1] * 9, SCORING, 0.1, 0.1)
+    with pytest.raises(calibration.CalibrationError, match="max_misses=1"):
+        calibration.fit_threshold([0.1] * 9 + [0.9] * 9, [0] * 9 + [1] * 9, SCORING, 0.1, 1)
     for score in (0.0, 1.0):
-        assert 0 < calibration.fit_threshold([score] * 5, [0] * 5, SCORING, 0.1)["threshold"] < 1
+        point = calibration.fit_threshold([score] * 10, [0] * 5 + [1] * 5, SCORING, 0.1, 0.1)
+        assert 0 < point["threshold"] < 1
 
 
-@pytest.mark.parametrize("damaged", [{"threshold": 0.5}, {"threshold": 2.0, "scoring": SCORING}, {"scoring": {}}, "x"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"threshold": 0.5, "real_below": 0.1},
+        {"threshold": 2.0, "real_below": 0.1, "scoring": SCORING},
+        {"threshold": 0.5, "real_below": 0.6, "scoring": SCORING},
+        {"scoring": {}},
+        "x",
+    ],
+)
 def test_a_damaged_threshold_is_named(damaged):
     with pytest.raises(calibration.CalibrationError, match="calibrate"):
         calibration.threshold_of_model({"threshold": damaged}, SCORING)
@@ -163,8 +185,10 @@ def test_the_verb_stores_the_curve_and_the_domain_in_the_model(scored, capsys):
     found, note = calibration.of_model(metadata, ScoreConfig().scoring(program))
     assert note == ""
     assert found.probability(0.2) < 0.5 < found.probability(0.7)
-    own = ScoreConfig().for_model(program, metadata).aggregate.threshold
-    assert own == metadata["threshold"]["threshold"] != 0.5
+    own = ScoreConfig().for_model(program, metadata).aggregate
+    stored = metadata["threshold"]
+    assert (own.threshold, own.real_below) == (stored["threshold"], stored["real_below"])
+    assert own.threshold != 0.5
     assert ScoreConfig(aggregate=AggregateConfig(threshold=0.5)).for_model(program, metadata).aggregate.threshold == 0.5
     assert ScoreConfig(aggregate=AggregateConfig(window=7)).for_model(program, metadata).aggregate.threshold == 0.5
     low, high = quality.domain_of(metadata)["face_px"]

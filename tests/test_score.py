@@ -197,9 +197,11 @@ def test_a_calibration_stored_with_the_model_gives_probabilities_for_its_own_set
 def test_the_models_own_threshold_decides_unless_another_is_given(model, tmp_path):
     path = drawn_videos.clip(tmp_path / "fake.mp4", 12, fake={0: range(12)})
     score = Scorer(model, None, drawn_videos.OvalDetector()).score(path).score
-    point = {"threshold": (score + 1) / 2, "scoring": ScoreConfig().scoring(model.sha256)}
+    point = {"threshold": (score + 1) / 2, "real_below": 0.1, "scoring": ScoreConfig().scoring(model.sha256)}
     strict = dataclasses.replace(model, metadata={**model.metadata, calibration.THRESHOLD_KEY: point})
     result = Scorer(strict, None, drawn_videos.OvalDetector()).score(path)
-    assert (result.score, result.verdict, result.segments) == (score, "real", ())
+    assert (result.score, result.verdict, result.segments) == (score, "unclear", ())
+    point["real_below"] = point["threshold"]
+    assert Scorer(strict, None, drawn_videos.OvalDetector()).score(path).verdict == "real"
     given = ScoreConfig(aggregate=AggregateConfig(threshold=score - 0.01))
     assert Scorer(strict, given, drawn_videos.OvalDetector()).score(path).verdict == "fake"
