@@ -21,7 +21,7 @@ from runtime.models import METADATA_PATH, ModelError
 
 FOLDER = Path(__file__).parent / "weights"
 WEIGHTS_FILE, METADATA_FILE = FOLDER / "tinyunet.npz", FOLDER / "model.json"
-WEIGHTS_SHA256 = ""
+WEIGHTS_SHA256 = "19533eec418b1439f129f3c5f5ded8d45f00f8420fe6f2c673ddda7c7836d444"
 CACHE_VARIABLE = "DEEPFAKE_UNET_CACHE"  # overrides where the SavedModel is kept
 
 

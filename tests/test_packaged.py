@@ -3,12 +3,18 @@
 import hashlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime import packaged
-from runtime.models import ModelError, load_model
+from mask_generation.faces import MtcnnDetector
+from mask_generation.synthesis import Mix, make_pair, pool
+from runtime import calibration, packaged, quality
+from runtime.demo_clips import portraits
+from runtime.models import ModelError, identity, load_model
+from runtime.score_command import notice_of
+from runtime.score_result import ScoreConfig
 from unet_industrial.config import ModelConfig
 
 
@@ -61,3 +67,53 @@ def test_without_weights_it_says_what_to_do(box):
     assert not packaged.available()
     with pytest.raises(ModelError, match="holds no weights: give --model=FOLDER"):
         packaged.model_folder()
+
+
+# What this version really ships.
+
+SHIPPED = Path(packaged.__file__).parent / "weights"
+
+
+def test_the_shipped_weights_are_the_pinned_ones_and_small():
+    data = (SHIPPED / "tinyunet.npz").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == packaged.WEIGHTS_SHA256
+    assert len(data) <= 8 << 20
+    network, config = packaged.build_network()
+    assert sum(int(np.prod(weights.shape)) for weights in network.get_weights()) < 1_860_000
+    assert all(np.isfinite(weights).all() for weights in network.get_weights())
+    assert config.input_size in (128, 256)
+
+
+def test_the_shipped_model_is_calibrated_for_the_way_score_uses_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(packaged.CACHE_VARIABLE, str(tmp_path))
+    model = load_model(packaged.model_folder(), trust=True)
+    config = ScoreConfig().for_model(model.sha256, model.metadata)
+    scoring = config.scoring(identity(model.sha256, model.metadata))
+    found, note = calibration.of_model(model.metadata, scoring)
+    assert note == ""
+    assert found.probability(0.05) < found.probability(0.95)
+    own = calibration.threshold_of_model(model.metadata, scoring)
+    assert (config.aggregate.threshold, config.aggregate.real_below) == own
+    assert set(quality.domain_of(model.metadata)) == set(quality.MEASURES)
+    assert "xperimental" in notice_of(model.metadata)
+
+
+def test_the_shipped_model_finds_manipulations_of_two_people_it_has_never_seen(tmp_path, monkeypatch):
+    """Eileen Collins and Grace Hopper, manipulated by the synthesis and encoded as platforms do."""
+    monkeypatch.setenv(packaged.CACHE_VARIABLE, str(tmp_path / "cache"))
+    model = load_model(packaged.model_folder(), trust=True)
+    detector, crops = MtcnnDetector(), []
+    for name, portrait in portraits().items():
+        face = max(detector.detect(portrait), key=lambda found: found.box.area)
+        crops.append(pool.Crop(*pool.crop_face(portrait, face.box, face.landmarks), name, name, name, 0))
+    pool.save(str(tmp_path / "pool.npz"), crops, 0.0, 0)
+    people = pool.load(str(tmp_path / "pool.npz"), "train", None)
+    mix = Mix(video=0.9, soft=1, hardness=0.5, cover=0.1, alike=0.85)
+    pairs = [make_pair(people, 7, index, model.input_size, 1.0, mix) for index in range(60)]
+    (real_masks, real_scores), (fake_masks, fake_scores) = (
+        model.predict(np.stack([getattr(pair, side) for pair in pairs])) for side in ("real", "fake")
+    )
+    faked = np.stack([pair.mask for pair in pairs]) > 127
+    assert np.mean(fake_scores > real_scores) > 0.75  # .93 when this was written
+    assert (real_masks > 0.5).mean() < 0.1  # .03
+    assert (fake_masks > 0.5)[faked].mean() > 2 * (real_masks > 0.5)[faked].mean()
