@@ -172,8 +172,11 @@ def fit_threshold(
     for name, share in (("max_false_alarms", max_false_alarms), ("max_misses", max_misses)):
         if not 0 <= share < 1:
             raise CalibrationError(f"{name}={share}: must lie in 0..1, below 1")
-    threshold = float(np.clip(reals[int(max_false_alarms * len(reals) + 1e-9)], *_THRESHOLDS))
-    real_below = min(threshold, float(fakes[int(max_misses * len(fakes) + 1e-9)]))
+    highest_real = reals[int(max_false_alarms * len(reals) + 1e-9)]
+    lowest_fake = fakes[int(max_misses * len(fakes) + 1e-9)]
+    # Half-way to the next score, so that the last digits of the same video's score on another machine decide nothing.
+    threshold = float(np.clip((highest_real + x[x > highest_real].min(initial=1)) / 2, *_THRESHOLDS))
+    real_below = min(threshold, float((lowest_fake + x[x < lowest_fake].max(initial=0)) / 2))
     return {
         "threshold": threshold,
         "real_below": real_below,
