@@ -19,7 +19,7 @@ import numpy as np
 
 from mask_generation import cli
 from unet_industrial.dataset import find_files
-from unet_industrial.record_files import RecordReader, index_files
+from unet_industrial.record_files import read_all
 from unet_industrial.records import FAKE_PIXEL, decode_group
 
 SIDE_PX = 128
@@ -54,10 +54,7 @@ def places(mask: np.ndarray) -> list[np.ndarray]:
 
 def differences(folder: str, split: str) -> Iterator[tuple[str, np.ndarray]]:
     """(method, (places, bands) log energy of the fake minus that of its original) of every pair in the records."""
-    index = index_files([str(path) for path in find_files(folder, split)])
-    reader = RecordReader(index)
-    for number in range(len(index)):
-        group = decode_group(reader.read(number))
+    for group in map(decode_group, read_all(find_files(folder, split))):
         if not group.has_original:
             continue
         before = band_maps(group.images[0].image)
@@ -66,15 +63,8 @@ def differences(folder: str, split: str) -> Iterator[tuple[str, np.ndarray]]:
             if where[0].sum() < LEAST_PIXELS:
                 continue
             after = band_maps(fake.image)
-            yield (
-                fake.method,
-                np.array(
-                    [
-                        [np.log((b[place].mean() + FLOOR) / (a[place].mean() + FLOOR)) for a, b in zip(before, after)]
-                        for place in where
-                    ]
-                ),
-            )
+            energies = [[[band[place].mean() for band in bands] for place in where] for bands in (before, after)]
+            yield fake.method, np.diff(np.log(np.array(energies) + FLOOR), axis=0)[0]
 
 
 def table(folder: str, split: str) -> str:

@@ -94,7 +94,7 @@ def plan_jobs(groups: Sequence[ClipGroup], output_dir: Path, shard_groups: int) 
         mine = sorted((g for g in groups if g.split == split), key=lambda g: hashlib.sha256(_bytes(g.name)).digest())
         count = -(-len(mine) // shard_groups)
         for number, group in enumerate(mine):
-            shard = f"{split}-{number // shard_groups:05d}-of-{count:05d}"
+            shard = writer.shard_name(split, number // shard_groups, count)
             jobs.append(Job(group, shard, output_dir / WORK / shard / f"{number % shard_groups:05d}"))
     return jobs
 

@@ -66,9 +66,7 @@ def define_flags() -> None:
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    mix = cli.numbers("mix")
-    check_mix(mix)
-    shares = cli.numbers("pool_shares")
+    shares, mix = cli.numbers("pool_shares"), mix_from_flags()
     job = Job(values.pool, values.split, values.seed, values.size, values.difficulty, shares, mix)
     pool.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
     folder = Path(values.output_dir)
@@ -84,15 +82,18 @@ def main(arguments: Sequence[str]) -> int:
     return cli.OK
 
 
-def check_mix(mix: dict[str, float]) -> None:
-    """
+def mix_from_flags() -> dict[str, float]:
+    """What the flag `mix` says, as arguments of `Mix`.
+
     Raises:
-        UsageError: a name is unknown or a value impossible.
+        UsageError: an item is not NAME=NUMBER, a name is unknown or a value impossible.
     """
+    mix = cli.numbers("mix")
     try:
         Mix(**mix)
     except (TypeError, ValueError) as error:
         raise cli.UsageError(f"--mix: {error}; allowed are {', '.join(Mix.__dataclass_fields__)}") from error
+    return mix
 
 
 def settle(path: Path, settings: dict[str, object]) -> None:
@@ -118,7 +119,7 @@ def plan(folder: Path, split: str, pairs: int) -> list[Shard]:
     count = -(-pairs // SHARD_PAIRS)
     return [
         Shard(
-            str(folder / f"{split}-{number:05d}-of-{count:05d}"),
+            str(folder / writer.shard_name(split, number, count)),
             number * SHARD_PAIRS,
             min(pairs, (number + 1) * SHARD_PAIRS),
         )

@@ -167,6 +167,11 @@ def _checked_blocks(part: Path, contents: Contents) -> Iterator[bytes]:
         raise DamagedPart(part, "its SHA-256 is not the one it was written with: damaged on the disk")
 
 
+def shard_name(split: str, number: int, count: int) -> str:
+    """Name, without suffix, of shard `number` of `count`."""
+    return f"{split}-{number:05d}-of-{count:05d}"
+
+
 def record_path(path: Path) -> Path:
     return path.with_name(path.name + ".tfrecord")
 

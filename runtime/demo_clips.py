@@ -7,6 +7,8 @@ copy is the same clip with a self-blended face, so which pixels are fake is know
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +16,12 @@ import av
 import cv2
 import numpy as np
 
-from mask_generation.faces import FaceDetector
-from mask_generation.synthesis import degrade, jitter
+from mask_generation.faces import Detection, FaceDetector
+from mask_generation.synthesis import Mix, Pair, degrade, jitter, make_pair, pool
 from mask_generation.synthesis.manipulations import self_blend
 
 SIDE_PX, FPS = 320, 12
+UNSEEN_SEED, UNSEEN_MIX = 7, Mix(video=0.9, soft=1, hardness=0.5, cover=0.1, alike=0.85)
 
 
 class Part(NamedTuple):
@@ -52,6 +55,33 @@ def portraits() -> dict[str, np.ndarray]:
     return {"collins": skimage.data.astronaut(), "hopper": hopper}
 
 
+def portrait_faces(detector: FaceDetector) -> Iterator[tuple[str, np.ndarray, Detection]]:
+    """(person, photograph, their face) of each portrait.
+
+    Raises:
+        ValueError: no face is found in one, which means that the detector does not work here.
+    """
+    for person, photo in portraits().items():
+        found = detector.detect(photo)
+        if not found:
+            raise ValueError(f"no face found in the portrait {person!r}: is mtcnn installed as pinned?")
+        yield person, photo, max(found, key=lambda detection: detection.score)
+
+
+def unseen_pairs(count: int, size: int, detector: FaceDetector) -> list[Pair]:
+    """The first `count` manipulations that the synthesis draws of both portraits, as the shipped weights were trained
+    to find them: two people whom they have never seen."""
+    crops = []
+    for person, photo, face in portrait_faces(detector):
+        cut = pool.crop_face(photo, face.box, face.landmarks)
+        assert cut is not None, person  # both faces are large and well inside
+        crops.append(pool.Crop(*cut, person, person, person, 0))
+    with tempfile.TemporaryDirectory() as folder:
+        pool.save(f"{folder}/pool.npz", crops, 0.0, 0)
+        people = pool.load(f"{folder}/pool.npz", "train", None)
+    return [make_pair(people, UNSEEN_SEED, index, size, 1.0, UNSEEN_MIX) for index in range(count)]
+
+
 def draw_pairs(folder: Path, detector: FaceDetector) -> list[DrawnPair]:
     """Draw every clip and its manipulated copy, and `pairs.csv` beside them for `mask_generation`.
 
@@ -59,12 +89,8 @@ def draw_pairs(folder: Path, detector: FaceDetector) -> list[DrawnPair]:
         ValueError: no face is found in a portrait, which means that the detector does not work here.
     """
     pairs = []
-    for person, photo in portraits().items():
+    for person, photo, face in portrait_faces(detector):
         part = PARTS[person]
-        found = detector.detect(photo)
-        if not found:
-            raise ValueError(f"no face found in the portrait {person!r}: is mtcnn installed as pinned?")
-        face = max(found, key=lambda detection: detection.score)
         (folder / part.split).mkdir(parents=True, exist_ok=True)
         for number in range(part.pairs):
             rng = np.random.default_rng([len(person), number])

@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     from runtime.evaluation.recorder import Recorders
     from unet_industrial.dataset import find_files
 
-    folder = Path(values.model) if values.model else default_model()
-    predict, model, about = _load(folder)
+    source = Path(values.model) if values.model else default_model()
+    predict, model, about = _load(source)
     files = find_files(values.data_dir, values.split)
     data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
     recorders = Recorders("model", MARK_THRESHOLD)
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
-        about.update(model=str(folder), data_dir=values.data_dir, split=values.split, workers=workers.size)
-        title, folder = f"{folder} on {values.split}", Path(values.output_dir)
+        about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
+        folder, title = Path(values.output_dir), f"{source} on {values.split}"
         summary = write_results(folder, measured, about)
         detectors = recorders.detectors()
         write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})

@@ -60,17 +60,15 @@ def synthesis(model: ModelConfig, train: TrainConfig) -> recipes.SynthesisConfig
     Raises:
         UsageError: a setting of the mix or a share is impossible.
     """
-    from mask_generation.synthesize_command import check_mix
+    from mask_generation.synthesize_command import mix_from_flags
 
     values = flags.FLAGS
-    mix = cli.numbers("mix")
-    check_mix(mix)
     return recipes.SynthesisConfig(
         pool=values.pool,
         size=model.input_size,
         seed=train.seed,
         weights=cli.numbers("pool_shares"),
-        mix=mix,
+        mix=mix_from_flags(),
         ramp_images=values.ramp_images,
         processes=values.synthesis_processes,
         picture_size=values.picture_size,

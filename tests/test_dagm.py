@@ -13,7 +13,7 @@ from mask_generation.datasets import DatasetError, Options, dagm, find
 from tests.test_pipeline import inline
 from unet_industrial.config import DataConfig, ModelConfig
 from unet_industrial.dataset import RecordSource, find_files
-from unet_industrial.record_files import RecordReader, index_files
+from unet_industrial.record_files import read_all
 from unet_industrial.records import decode_group
 
 SIDE = 64
@@ -81,9 +81,7 @@ def records(root, tmp_path_factory):
 def test_pixels_and_labels_arrive_as_they_are(root, records):
     files = find_files(str(records), "train")
     assert [path.rsplit("/", 1)[1] for path in files] == ["train-00000-of-00001.tfrecord"]  # stills fit into few files
-    index = index_files(files)
-    reader = RecordReader(index)
-    groups = {group.key: group for group in (decode_group(reader.read(n)) for n in range(len(index)))}
+    groups = {group.key: group for group in map(decode_group, read_all(files))}
     assert len(groups) == 16
     for number in range(1, 9):
         (image,) = groups[f"dagm/Class1/native/Train/{number:04d}"].images

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from mask_generation.faces import MtcnnDetector
-from mask_generation.synthesis import Mix, make_pair, pool
 from runtime import calibration, packaged, quality
-from runtime.demo_clips import portraits
+from runtime.demo_clips import unseen_pairs
 from runtime.models import ModelError, identity, load_model
 from runtime.score_command import notice_of
 from runtime.score_result import ScoreConfig
@@ -102,14 +101,7 @@ def test_the_shipped_model_finds_manipulations_of_two_people_it_has_never_seen(t
     """Eileen Collins and Grace Hopper, manipulated by the synthesis and encoded as platforms do."""
     monkeypatch.setenv(packaged.CACHE_VARIABLE, str(tmp_path / "cache"))
     model = load_model(packaged.model_folder(), trust=True)
-    detector, crops = MtcnnDetector(), []
-    for name, portrait in portraits().items():
-        face = max(detector.detect(portrait), key=lambda found: found.box.area)
-        crops.append(pool.Crop(*pool.crop_face(portrait, face.box, face.landmarks), name, name, name, 0))
-    pool.save(str(tmp_path / "pool.npz"), crops, 0.0, 0)
-    people = pool.load(str(tmp_path / "pool.npz"), "train", None)
-    mix = Mix(video=0.9, soft=1, hardness=0.5, cover=0.1, alike=0.85)
-    pairs = [make_pair(people, 7, index, model.input_size, 1.0, mix) for index in range(60)]
+    pairs = unseen_pairs(60, model.input_size, MtcnnDetector())
     (real_masks, real_scores), (fake_masks, fake_scores) = (
         model.predict(np.stack([getattr(pair, side) for pair in pairs])) for side in ("real", "fake")
     )

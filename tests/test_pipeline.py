@@ -20,7 +20,7 @@ from mask_generation.plan import GenerateConfig, PipelineError
 from mask_generation.workers import Answer
 from tests import drawn_pairs
 from unet_industrial.dataset import find_files
-from unet_industrial.record_files import RecordReader, index_files
+from unet_industrial.record_files import RecordReader, index_files, read_all
 from unet_industrial.records import decode_group
 
 
@@ -70,9 +70,7 @@ def copy(done, tmp_path):
 
 
 def records(folder, split):
-    index = index_files(find_files(str(folder), split))
-    reader = RecordReader(index)
-    return [decode_group(reader.read(number)) for number in range(len(index))]
+    return list(map(decode_group, read_all(find_files(str(folder), split))))
 
 
 def test_every_clip_found_is_written_skipped_or_failed_and_says_why(done):

@@ -102,13 +102,12 @@ def test_a_window_finds_a_small_manipulation():
 
 
 def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
-    from unet_industrial.record_files import RecordReader, index_files
+    from unet_industrial.record_files import read_all
     from unet_industrial.records import decode_group
 
     made = config(pool_file, picture_size=96)
     path = recipes.write_validation(made, tmp_path, 3)
-    index = index_files([str(path)])
-    groups = [decode_group(RecordReader(index).read(number)) for number in range(len(index))]
+    groups = list(map(decode_group, read_all([str(path)])))
     assert len(groups) == 3
     assert all(group.images[0].image.shape == (96, 96, 3) for group in groups)
     assert [image.label for image in groups[0].images] == [0, 1]

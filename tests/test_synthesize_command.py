@@ -10,7 +10,7 @@ from mask_generation.__main__ import main
 from mask_generation.synthesis import pool
 from tests.test_recipes import pool_file  # noqa: F401  a fixture
 from unet_industrial.dataset import find_files
-from unet_industrial.record_files import RecordReader, index_files
+from unet_industrial.record_files import read_all
 from unet_industrial.records import decode_group
 
 
@@ -26,8 +26,7 @@ def synthesize(pool_file, tmp_path, monkeypatch):  # noqa: F811
 
 
 def groups(folder, split="val"):
-    index = index_files([str(path) for path in find_files(str(folder), split)])
-    return [decode_group(RecordReader(index).read(number)) for number in range(len(index))]
+    return list(map(decode_group, read_all(find_files(str(folder), split))))
 
 
 def test_pairs_of_the_people_held_out_with_their_masks(synthesize):

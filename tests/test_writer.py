@@ -11,7 +11,7 @@ import pytest
 from mask_generation import manifest, writer
 from mask_generation.writer import COLUMNS
 from tests import drawn_records
-from unet_industrial.record_files import RecordReader, index_files
+from unet_industrial.record_files import read_all
 from unet_industrial.records import RecordError, decode_group
 
 CLIP = {"name": "drawn/real/c0/000", "state": "ok"}
@@ -23,9 +23,7 @@ def write(path, numbers, **options):
 
 
 def keys(path):
-    index = index_files([str(writer.record_path(path))])
-    reader = RecordReader(index)
-    return [decode_group(reader.read(number)).key for number in range(len(index))]
+    return [decode_group(data).key for data in read_all([str(writer.record_path(path))])]
 
 
 def test_a_part_holds_its_groups_in_order_and_says_what_it_holds(tmp_path):

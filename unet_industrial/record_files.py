@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -139,3 +139,18 @@ class RecordReader:
 
     def __del__(self) -> None:
         self.close()
+
+
+def read_all(files: Sequence[str]) -> Iterator[bytes]:
+    """Serialised data of every record, in the order of the index.
+
+    Raises:
+        RecordFileError: files are missing or damaged.
+    """
+    index = index_files(files)
+    reader = RecordReader(index)
+    try:
+        for record in range(len(index)):
+            yield reader.read(record)
+    finally:
+        reader.close()

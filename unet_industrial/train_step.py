@@ -172,12 +172,14 @@ class TrainStep:
             logits = tf.cast(self._forward(network_input(batch["image"], self._model_config)), tf.float32)
             mask_loss = self._loss(self._config.loss, logits, mask)
             image_loss = dice_loss = pair_loss = tf.constant(0.0)
+            if self._config.image_loss_weight or self._config.pair_loss_weight:
+                of_images = losses.image_logits(logits)
             if self._config.image_loss_weight:
                 image_loss = tf.reduce_mean(
-                    tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), losses.image_logits(logits))
+                    tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), of_images)
                 )
             if self._config.pair_loss_weight:
-                sums = losses.pair_ranking_sums(losses.image_logits(logits), labels, batch["key"])
+                sums = losses.pair_ranking_sums(of_images, labels, batch["key"])
                 pair_loss = tf.math.divide_no_nan(*tf.unstack(self._shared_sums(sums)))
             if self._config.dice_loss_weight:  # on fakes only: a real crop has no mask to overlap with
                 fake = labels > 0
