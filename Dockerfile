@@ -8,15 +8,15 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 DEEPFA
 WORKDIR /opt/deepfake
 # What the installation depends on comes first, so that a change of the code does not repeat it.
 COPY setup.py constraints.txt README.md LICENSE NOTICE pyproject.toml ./
-COPY scripts/install_image.sh scripts/
+COPY tools/install_image.sh tools/
 COPY unet_industrial/__init__.py unet_industrial/
-RUN bash scripts/install_image.sh
+RUN bash tools/install_image.sh
 
 COPY . .
 RUN python -m pip install --no-deps --no-build-isolation -e . \
  && (getent passwd 1000 >/dev/null || useradd --uid 1000 --create-home deepfake) \
  && mkdir -p /results /etc/ssh/ssh_config.d && chmod 1777 /results \
- && cp scripts/ssh_between_workers.conf /etc/ssh/ssh_config.d/
+ && cp tools/ssh_between_workers.conf /etc/ssh/ssh_config.d/
 USER 1000
 ENV HOME=/tmp
 # Importing TensorFlow takes seconds, and more beside a training job: seldom, and with time.

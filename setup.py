@@ -19,14 +19,15 @@ setup(
     python_requires=">=3.9,<3.12",
     packages=find_packages(include=["unet_industrial*", "mask_generation*", "runtime*"]),
     package_data={
-        "runtime": ["schemas/*.json", "templates/*", "weights/*"],
-        "mask_generation": ["weights/*", "synthesis/*.npz"],
+        "runtime": ["model/weights/*", "scoring/schemas/*.json", "scoring/templates/*"],
+        "mask_generation": ["masks/weights/*"],
     },
     install_requires=[
         "absl-py",
         "av>=14",  # time stamps, rotation, corrupt flags and x264, which OpenCV's reader lacks
         "joblib",
         "lz4",
+        "jinja2",
         "jsonschema",
         "matplotlib",
         # mtcnn 1.0.0 declares Python >= 3.10 but runs on 3.9; launch.sh installs it there with --ignore-requires-python

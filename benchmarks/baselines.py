@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from mask_generation import cli
-from runtime.evaluation import options
+from runtime.commands import measuring_flags
 from unet_industrial.record_files import RecordFileError
 
 USER_ERRORS = (RecordFileError,)
@@ -24,16 +24,16 @@ def define_flags() -> None:
     flags.DEFINE_string("output_dir", None, "Where the report goes.")
     for name in ("data_dir", "output_dir"):
         flags.mark_flag_as_required(name)
-    options.define()
+    measuring_flags.define()
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = options.settings()
+    settings = measuring_flags.settings()
+    from runtime.commands.compare import write_and_print
     from runtime.evaluation.baselines import CROP_PX
-    from runtime.evaluation.compare import compare
-    from runtime.evaluation.compare_command import write_and_print
+    from runtime.evaluation.measure import compare
     from runtime.evaluation.recorder import Recorders
     from unet_industrial.config import DataConfig, ModelConfig
     from unet_industrial.dataset import eval_dataset, find_files

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from benchmarks import mask_report, mask_truth
 from mask_generation import cli
-from mask_generation.faces import MtcnnDetector
-from mask_generation.tracks import FaceTracker
-from mask_generation.video import VideoError, VideoReader, printable
+from mask_generation.faces.detector import MtcnnDetector
+from mask_generation.faces.tracker import FaceTracker
+from mask_generation.video.reader import VideoReader
+from mask_generation.video.types import VideoError, printable
 
 KEPT_IOU = 0.7
 TARGETS = {"speed_ratio": 5.0, "kept": 0.99}

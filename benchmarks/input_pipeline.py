@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import unet_industrial
 from benchmarks.speed import write
-from runtime.device import cpu_cores
+from runtime.training.device import cpu_cores
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 
 GROUPS = 48
@@ -93,19 +93,19 @@ def reference_pipeline(csv: pathlib.Path, size: int, batch: int, cached: bool) -
     """The reference's training data set, one worker; `cached=False` reads and decodes every time."""
     import tensorflow as tf
 
-    from unet_industrial import legacy
+    from unet_industrial import reference_mode
 
     def load(line: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, mask, _ = tf.io.decode_csv(line, ["", "", 0])
 
         def decoded(name: tf.Tensor) -> tf.Tensor:
-            pixels = legacy.decode_png(tf.io.read_file(tf.strings.join([f"{csv.parent}/", name])), 1)
-            return legacy.resize_bilinear(pixels[tf.newaxis], (size, size))[0]
+            pixels = reference_mode.decode_png(tf.io.read_file(tf.strings.join([f"{csv.parent}/", name])), 1)
+            return reference_mode.resize_bilinear(pixels[tf.newaxis], (size, size))[0]
 
-        return legacy.zero_centered(decoded(image)), legacy.zero_one(decoded(mask))
+        return reference_mode.zero_centered(decoded(image)), reference_mode.zero_one(decoded(mask))
 
     def moved(number: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return legacy.augment(*pair, tf.stack([number, 1]))
+        return reference_mode.augment(*pair, tf.stack([number, 1]))
 
     lines = tf.data.TextLineDataset(str(csv)).skip(1)
     lines = lines.filter(lambda line: tf.strings.substr(line, -1, 1) != "0")  # defective ones only
@@ -130,9 +130,9 @@ def rate(batches: Any, batch: int, images: int, warm_up: int) -> tuple[float, fl
 
 
 def measure(size: int, batch: int, images: int) -> str:
-    from runtime import benchmark
-    from runtime.device import configure
-    from runtime.distributed import Workers
+    from runtime.training import benchmark
+    from runtime.training.device import configure
+    from runtime.training.distributed import Workers
     from unet_industrial.dataset import RecordSource
 
     model, train = ModelConfig(input_size=size), TrainConfig(batch_size=batch)

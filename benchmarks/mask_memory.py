@@ -22,7 +22,7 @@ def draw(path: Path, seconds: int, fake: bool) -> None:
     import cv2
     import numpy as np
 
-    from runtime.demo_clips import portraits
+    from runtime.commands.demo_clips import portraits
 
     photo = cv2.resize(portraits()["collins"], None, fx=1.4, fy=1.4)
     with av.open(str(path), "w") as container:
@@ -46,11 +46,11 @@ def measure(original: str, fake: str, folder: str) -> None:
 
     import psutil
 
-    from mask_generation.clip_group import process_group
-    from mask_generation.clip_result import GroupConfig
-    from mask_generation.datasets import ClipGroup, FakeClip
+    from mask_generation.datasets.base import ClipGroup, FakeClip
+    from mask_generation.pairs.examples import process_group
+    from mask_generation.pairs.outcome import GroupConfig
     from mask_generation.pipeline import build_detector
-    from mask_generation.writer import write_part
+    from mask_generation.shards import write_part
 
     detector = build_detector("CPU:0")
     who = frozenset(("drawn",))

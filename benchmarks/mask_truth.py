@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from mask_generation import cli
-from mask_generation.faces import Box, FaceDetector, crop_geometry
+from mask_generation.faces.detector import Box, FaceDetector, crop_geometry
 from mask_generation.synthesis import degrade, manipulations
-from mask_generation.video import VideoError, count_frames, printable, read_frames
+from mask_generation.video.reader import count_frames, read_frames
+from mask_generation.video.types import VideoError, printable
 
 FRAMES = 10  # consecutive ones of each clip: enough for x264 to predict most of them
 WORK_MARGIN = 2.0  # of the box: the square that is manipulated and put back

@@ -25,8 +25,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import mask_report, mask_truth
-from mask_generation import cli, masks
-from mask_generation.faces import Box, MtcnnDetector, crop_geometry
+from mask_generation import cli
+from mask_generation.faces.detector import Box, MtcnnDetector, crop_geometry
+from mask_generation.masks.registry import get_recipe
 
 SEQUENCE = "adaptive, sequence"
 RECIPES = ("adaptive", SEQUENCE, "article", "ssim", "threshold")  # `official` looks at neither of the two clips
@@ -60,7 +61,7 @@ def score_pair(
     """Rows of one pair at one CRF, for every recipe and scored frame."""
     originals, fakes = mask_truth.encode(case, crf)
     for name in recipes:
-        recipe = masks.get_recipe(name.partition(",")[0])
+        recipe = get_recipe(name.partition(",")[0])
         sequence = recipe.sequence() if name == SEQUENCE else None
         for index, (original, fake, box) in enumerate(zip(originals, fakes, case.clip.boxes)):
             scored = index in SCORED and (case.kind != mask_truth.UNTOUCHED or case.masks[index] is None)

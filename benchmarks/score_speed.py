@@ -51,7 +51,7 @@ def draw_clip(path: Path) -> Path:
 
 def make_model(folder: Path) -> Path:
     import runtime  # noqa: F401  sets TensorFlow's environment
-    from runtime import export
+    from runtime.model import export
     from unet_industrial.config import ModelConfig
     from unet_industrial.train_step import make_network
 
@@ -73,8 +73,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float]:
 def in_process(model: str, clip: str) -> dict[str, Any]:
     """In a fresh process: start-up, one warm score with its stages, and each part alone."""
     start, start_cpu = time.perf_counter(), time.process_time()
-    from runtime.score_pool import WorkerSetup, build_scorer
-    from runtime.score_result import ScoreConfig
+    from runtime.scoring.batch import WorkerSetup, build_scorer
+    from runtime.scoring.result import ScoreConfig
 
     config = ScoreConfig(frames=FRAMES)
     scorer = build_scorer(WorkerSetup(model, True, config, os.cpu_count() or 1, lambda *_: None, build_scorer))
@@ -86,9 +86,9 @@ def in_process(model: str, clip: str) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     best = min(results, key=lambda result: result.timings_s["total"])
 
-    from mask_generation.faces import crop_geometry
-    from mask_generation.tracks import FaceTracker
-    from mask_generation.video import read_frames, sample_indices
+    from mask_generation.faces.detector import crop_geometry
+    from mask_generation.faces.tracker import FaceTracker
+    from mask_generation.video.reader import read_frames, sample_indices
 
     indices = sample_indices(SECONDS * RATE, FRAMES)
     frames = list(read_frames(clip, indices))

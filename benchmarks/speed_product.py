@@ -11,10 +11,10 @@ def main(mode: str, size: int, batch: int, amp: str = "none") -> None:
     import tensorflow as tf
     from turns import serve
 
-    from runtime.device import configure
-    from runtime.distributed import Workers
+    from runtime.training.device import configure
+    from runtime.training.distributed import Workers
     from unet_industrial.config import ModelConfig, TrainConfig
-    from unet_industrial.synthetic_source import SyntheticSource
+    from unet_industrial.dataset import SyntheticSource
     from unet_industrial.train_step import TrainStep, make_network, make_optimizer
 
     model, train = ModelConfig(input_size=size), TrainConfig(batch_size=batch, amp=amp)

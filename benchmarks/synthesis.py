@@ -22,7 +22,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mask_generation.synthesis import Pool, PoolError, Schedule, make_pair, pool
+from mask_generation.synthesis import face_bank
+from mask_generation.synthesis.face_bank import Pool, PoolError
+from mask_generation.synthesis.pairs import Schedule, make_pair
 
 TARGET = 25.0  # images a second and core at 128 px
 
@@ -55,7 +57,7 @@ def main() -> int:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     try:
-        faces = pool.load(arguments.pool, "train")
+        faces = face_bank.load(arguments.pool, "train")
     except PoolError as error:
         print(error, file=sys.stderr)
         return 1

@@ -16,10 +16,10 @@ from typing import Any, Optional
 
 import numpy as np
 
-from mask_generation.faces import FaceDetector, MtcnnDetector, crop_geometry
-from mask_generation.tracks import FaceTracker
-from mask_generation.video import count_frames, read_frames, sample_indices
-from runtime.aggregate import VideoScore, video_score
+from mask_generation.faces.detector import FaceDetector, MtcnnDetector, crop_geometry
+from mask_generation.faces.tracker import FaceTracker
+from mask_generation.video.reader import count_frames, read_frames, sample_indices
+from runtime.scoring.video_score import VideoScore, video_score
 
 ADDRESS = "http://localhost:8501/v1/models/deepfake"
 FRAMES, BATCH, TIMEOUT_S = 32, 8, 60

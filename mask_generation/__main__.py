@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from mask_generation import cli
 
 VERBS = (
-    cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.generate_command"),
-    cli.Verb("audit", "What a data set holds, what is broken, who is in two splits.", "mask_generation.audit_command"),
-    cli.Verb("preview", "A picture of originals, fakes and masks.", "mask_generation.preview_command"),
-    cli.Verb("manifest", "Make the tables beside records again.", "mask_generation.manifest_command"),
-    cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.pool_command"),
-    cli.Verb("synthesize", "A pool → records of manipulations with exact masks.", "mask_generation.synthesize_command"),
+    cli.Verb("generate", "Pairs of videos → face crops and masks as TFRecords.", "mask_generation.commands.generate"),
+    cli.Verb("audit", "What a data set holds, what is broken, who is in two splits.", "mask_generation.commands.audit"),
+    cli.Verb("preview", "A picture of originals, fakes and masks.", "mask_generation.commands.preview"),
+    cli.Verb("manifest", "Make the tables beside records again.", "mask_generation.commands.manifest"),
+    cli.Verb("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.commands.pool"),
+    cli.Verb("synthesize", "A pool → records with exact masks.", "mask_generation.commands.synthesize"),
 )
 
 

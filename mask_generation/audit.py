@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
-from mask_generation import writer
-from mask_generation.datasets import SPLITS, Inventory, components, leaks
-from mask_generation.video import Limits, VideoError, VideoReader
+from mask_generation import shards as writer
+from mask_generation.datasets.base import SPLITS, Inventory
+from mask_generation.datasets.splits import components, leaks
+from mask_generation.video.reader import VideoReader
+from mask_generation.video.types import Limits, VideoError
 
 CHECKS = ("list", "open", "read")
 _KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}

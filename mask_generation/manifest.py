@@ -14,11 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from mask_generation import writer
-from mask_generation.clip_result import ClipOutcome
-from mask_generation.datasets import Problem
-from mask_generation.plan import CLIPS, EXAMPLES
-from mask_generation.writer import COLUMNS, Contents
+from mask_generation import shards as writer
+from mask_generation.datasets.base import Problem
+from mask_generation.pairs.outcome import ClipOutcome
+from mask_generation.shards import CLIPS, COLUMNS, EXAMPLES, Contents
 
 CLIP_COLUMNS = tuple(field.name for field in dataclasses.fields(ClipOutcome))
 _FLOATS = "%.7g"

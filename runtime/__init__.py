@@ -12,7 +12,7 @@ __all__ = ["score_video"]
 def __getattr__(name: str) -> Any:
     """Load the scoring stack on first use only: `import runtime` must not need Horovod, nor start TensorFlow."""
     if name == "score_video":
-        from runtime.score import score_video
+        from runtime.scoring.scorer import score_video
 
         return score_video
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from mask_generation import cli
 
 VERBS = (
-    cli.Verb("demo", "The whole road on drawn clips, in some minutes on a CPU.", "runtime.demo"),
-    cli.Verb("train", "Train on TFRecords, alone or as one of Horovod's workers.", "runtime.train_command"),
-    cli.Verb("evaluate", "Measure a model on TFRecords.", "runtime.evaluate_command"),
-    cli.Verb("compare", "Compare detectors' scores on the same videos.", "runtime.evaluation.compare_command"),
-    cli.Verb(
-        "classifier", "Train MesoNet or a plain network to compare with.", "runtime.evaluation.classifier_command"
-    ),
+    cli.Verb("demo", "The whole road on drawn clips, in some minutes on a CPU.", "runtime.commands.demo"),
+    cli.Verb("train", "Train on TFRecords, alone or as one of Horovod's workers.", "runtime.commands.train"),
+    cli.Verb("evaluate", "Measure a model on TFRecords.", "runtime.commands.evaluate"),
+    cli.Verb("compare", "Compare detectors' scores on the same videos.", "runtime.commands.compare"),
+    cli.Verb("classifier", "Train MesoNet or a plain network to compare with.", "runtime.commands.classifier"),
     cli.Verb(
         "robustness",
         "How a model's answer holds under compression, scaling, blur, noise, re-sharing.",
-        "runtime.evaluation.robustness_command",
+        "runtime.commands.robustness",
         "[VIDEO]",
     ),
-    cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.export_command"),
-    cli.Verb("calibrate", "Fit probabilities on labelled scores, into the model.", "runtime.calibrate_command"),
-    cli.Verb("score", "Score videos: is it fake, where, when, who.", "runtime.score_command"),
+    cli.Verb("export", "Turn a checkpoint into a SavedModel.", "runtime.commands.export"),
+    cli.Verb("calibrate", "Fit probabilities on labelled scores, into the model.", "runtime.commands.calibrate"),
+    cli.Verb("score", "Score videos: is it fake, where, when, who.", "runtime.commands.score"),
 )
 
 

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors about CUDA plug
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_unet"]
-_MODULES = ("config", "legacy", "losses", "metrics", "optimizers", "records", "schedules", "unet")
+_MODULES = ("config", "losses", "metrics", "optimizers", "records", "reference_mode", "unet")
 
 
 def __getattr__(name: str) -> Any:

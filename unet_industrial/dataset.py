@@ -13,7 +13,7 @@ import dataclasses
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional, Protocol
 
 import numpy as np
@@ -22,8 +22,46 @@ import tensorflow as tf
 from unet_industrial import records
 from unet_industrial.augment import augment
 from unet_industrial.config import DataConfig, ModelConfig
-from unet_industrial.damage import explained, first_damage
 from unet_industrial.record_files import RecordFileError, RecordIndex, RecordReader, index_files
+
+# Which record it was: reading fails inside `tf.data`, whose messages know neither file nor place.
+
+
+def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int], channels: int) -> Optional[str]:
+    """The first of these records that cannot be read and decoded: file, byte and reason. None: all are well.
+
+    Args:
+        channels: of the images, as they were asked for: 1 or 3.
+    """
+    for number in numbers:
+        try:
+            group = records.parse_group(tf.constant(reader.read(number)))
+            for image, mask in zip(group["image"], group["mask"]):
+                records.decode_image(image, channels)
+                records.decode_mask(mask)
+        except RecordFileError as error:
+            return str(error)
+        except tf.errors.OpError as error:
+            return f"{index.name(number)}: damaged record ({error.message.splitlines()[0]})"
+    return None
+
+
+def explained(
+    batches: tf.data.Dataset, index: RecordIndex, reader: RecordReader, channels: int
+) -> Iterator[dict[str, tf.Tensor]]:
+    """The batches of a data set made of these records.
+
+    Raises:
+        RecordFileError: one of them is damaged; named.
+    """
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        damage = first_damage(index, reader, range(len(index)), channels)
+        if damage is None:
+            raise
+        raise RecordFileError(damage) from error
+
 
 Batch = dict[str, tf.Tensor]
 
@@ -234,7 +272,7 @@ def finish(
     mask = fit(tf.cast(example["mask"], tf.float32), side, 1, data.reference_mode) / 255.0
     if seeds is not None:
         if data.reference_mode:
-            from unet_industrial import legacy
+            from unet_industrial import reference_mode as legacy
 
             image, mask = legacy.augment(image, mask, seeds[0])
         else:
@@ -258,7 +296,7 @@ def fit(image: tf.Tensor, side: int, channels: int, reference_mode: bool = False
 
     def resized() -> tf.Tensor:
         if reference_mode:
-            from unet_industrial import legacy
+            from unet_industrial import reference_mode as legacy
 
             return legacy.resize_bilinear(image[tf.newaxis], (side, side))[0]
         return tf.image.resize(image, (side, side), "bilinear", antialias=True)
@@ -308,3 +346,37 @@ def eval_dataset(
     threads = data.reader_threads or tf.data.AUTOTUNE
     batches = mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
     return explained(batches, index, reader, model.in_channels)
+
+
+# Noise in the shape of batches, for benchmarks without data.
+
+
+class SyntheticSource:
+    """One batch of noise, made once and handed out for ever: what is measured is the step, not the input.
+
+    As in the reference, the image is truncated normal (0, 1) and the mask truncated normal (0.01, 0.1); unlike there,
+    both are cut to their ranges, and half of the batch is labelled fake. See `dataset.BatchSource`.
+    """
+
+    def __init__(self, model: ModelConfig, seed: int) -> None:
+        self._model, self._seed = model, seed
+
+    def epoch_examples(self) -> int:
+        return 1000
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "synthetic", "seed": self._seed}
+
+    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset:
+        shape = (batch_size, self._model.input_size, self._model.input_size)
+        image = tf.random.stateless_truncated_normal((*shape, self._model.in_channels), (self._seed, 2 * rank))
+        mask = tf.random.stateless_truncated_normal((*shape, 1), (self._seed, 2 * rank + 1), 0.01, 0.1)
+        batch = {
+            "image": tf.clip_by_value(image, -1.0, 1.0),
+            "mask": tf.clip_by_value(mask, 0.0, 1.0),
+            "label": tf.range(batch_size) % 2,
+            "clip": tf.fill((batch_size,), "noise"),
+            "key": tf.strings.as_string(tf.range(batch_size)),
+            "frame_index": tf.zeros((batch_size,), tf.int64),
+        }
+        return tf.data.Dataset.from_tensors(batch).cache().repeat()

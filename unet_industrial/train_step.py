@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-from unet_industrial import losses, metrics, optimizers, schedules
+from unet_industrial import losses, metrics, optimizers
 from unet_industrial.config import ModelConfig, TrainConfig
 from unet_industrial.unet import build_unet
 
@@ -22,7 +22,7 @@ def network_input(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Crops (B,H,W,in_channels) in [-1,1] → what the network sees: (B,H,W,network_channels)."""
     if config.features == "rgb":
         return images
-    from unet_industrial.residuals import add_residuals, local_contrast
+    from unet_industrial.srm import add_residuals, local_contrast
 
     return add_residuals(images, local_contrast(images) if config.features == "local+srm" else None)
 
@@ -55,12 +55,12 @@ def make_schedule(config: TrainConfig, workers: int) -> Any:
     """Learning rate over finished updates, scaled and warmed up as configured."""
     peak = config.learning_rate * (workers if config.scale_lr else 1)
     if config.schedule == "staircase":
-        rate: Any = schedules.StaircaseDecay(peak, config.learning_rate_decay_factor, config.learning_rate_decay_steps)
+        rate: Any = optimizers.StaircaseDecay(peak, config.learning_rate_decay_factor, config.learning_rate_decay_steps)
     elif config.schedule == "cosine":
-        rate = schedules.CosineDecay(peak, config.total_steps)
+        rate = optimizers.CosineDecay(peak, config.total_steps)
     else:
         rate = peak
-    return schedules.WarmUp(rate, config.warmup_steps) if config.warmup_steps else rate
+    return optimizers.WarmUp(rate, config.warmup_steps) if config.warmup_steps else rate
 
 
 def make_optimizer(config: TrainConfig, workers: int = 1) -> Any:

@@ -10,15 +10,7 @@ import os
 from typing import Callable
 
 from mask_generation.datasets import celebdf, dagm, dfd, dfdc, faceforensics, pairs_csv, real_folder
-from mask_generation.datasets.base import (
-    SPLITS,
-    ClipGroup,
-    DatasetError,
-    FakeClip,
-    Inventory,
-    Options,
-    Problem,
-)
+from mask_generation.datasets.base import SPLITS, ClipGroup, DatasetError, FakeClip, Inventory, Options, Problem
 from mask_generation.datasets.splits import assign_splits, components, leaks
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 
-from mask_generation.synthesis import jitter, regions, template
+from mask_generation.synthesis import jitter, regions
 
 # Landmark groups (London numbering) and how far each may move, in eye distances.
 _MOUTH = tuple(range(87, 109))
@@ -41,9 +41,9 @@ def as_landmarks(points: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(points, np.float32)
     if points.shape == (5, 2):
-        return template.place(points)
-    if points.shape != (len(template.POINTS), 2):
-        raise ValueError(f"landmarks are {points.shape}; (5, 2) or ({len(template.POINTS)}, 2) is needed")
+        return regions.place(points)
+    if points.shape != (len(regions.POINTS), 2):
+        raise ValueError(f"landmarks are {points.shape}; (5, 2) or ({len(regions.POINTS)}, 2) is needed")
     return points
 
 
@@ -130,7 +130,7 @@ def face_swap(
     h, w = target.shape[:2]
     matrix, _ = cv2.estimateAffine2D(source_landmarks, target_landmarks, method=cv2.LMEDS)
     if matrix is None or not np.isfinite(matrix).all():
-        matrix = template.fit_similarity(source_landmarks, target_landmarks)
+        matrix = regions.fit_similarity(source_landmarks, target_landmarks)
     face = cv2.warpAffine(source, matrix, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     face = face.astype(np.float32)
     region = str(rng.choice(["brow", "hairline", "full", "inner"], p=[0.4, 0.25, 0.15, 0.2]))
@@ -203,7 +203,7 @@ def mouth_rerender(
     easy = rng.random() > difficulty
     alpha = regions.region_mask(rgb.shape, landmarks, "lower" if rng.random() < 0.35 else "mouth", rng)
     if other is not None and other_landmarks is not None:
-        matrix = template.fit_similarity(as_landmarks(other_landmarks)[list(_MOUTH)], landmarks[list(_MOUTH)])
+        matrix = regions.fit_similarity(as_landmarks(other_landmarks)[list(_MOUTH)], landmarks[list(_MOUTH)])
         face = cv2.warpAffine(other, matrix, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         face = jitter.match_colour(face.astype(np.float32), rgb.astype(np.float32), alpha, float(rng.uniform(0.5, 1)))
     else:

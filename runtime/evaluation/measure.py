@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
-from runtime.evaluation import bootstrap, grouping, probability, stats, tables
+from runtime.evaluation import bootstrap, metrics, tables
 from runtime.evaluation.bootstrap import Statistic
-from runtime.evaluation.clustered import ClusteredAuc, stacked
-from runtime.evaluation.pixels import PixelHistograms
+from runtime.evaluation.metrics import ClusteredAuc, stacked
+from runtime.evaluation.pixel_metrics import PixelHistograms
 
 TREATMENTS = ("dropped", "worst")
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
@@ -63,26 +63,26 @@ def score_statistics(table: pd.DataFrame, settings: Settings) -> dict[str, Stati
     """
     labels = table["label"].to_numpy()
     scores = table["score"].to_numpy(dtype=np.float64)
-    ranking = stats.Ranking(labels, scores)
-    same = stats.SameSource(labels, scores, table["original"].to_numpy(dtype=str))
-    pairs = grouping.match_pairs(table)
-    wins = stats.pair_wins(scores[pairs[:, 0]], scores[pairs[:, 1]])
+    ranking = metrics.Ranking(labels, scores)
+    same = metrics.SameSource(labels, scores, table["original"].to_numpy(dtype=str))
+    pairs = tables.match_pairs(table)
+    wins = metrics.pair_wins(scores[pairs[:, 0]], scores[pairs[:, 1]])
     statistics: dict[str, Statistic] = {
         "auc": ClusteredAuc.from_scores(labels, scores, clusters_of(table, settings)).value,
         "ap": lambda weights: ranking.curve(weights).average_precision(),
         "eer": lambda weights: ranking.curve(weights).equal_error_rate(),
         "tpr_at_fpr_1": lambda weights: ranking.curve(weights).tpr_at_fpr(0.01),
         "tpr_at_fpr_10": lambda weights: ranking.curve(weights).tpr_at_fpr(0.10),
-        "paired": lambda weights: stats.weighted_mean(wins, weights[pairs[:, 0]]),
+        "paired": lambda weights: metrics.weighted_mean(wins, weights[pairs[:, 0]]),
         "same_source_auc": same.value,
     }
     values = calibrated_values(table)
     everyone, fakes, reals = np.arange(labels.size), np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if values is not None:
-        chances = probability.as_probabilities(values)
-        statistics["log_loss"] = _mean_of(probability.log_loss_rows(labels, chances), everyone)
+        chances = metrics.as_probabilities(values)
+        statistics["log_loss"] = _mean_of(metrics.log_loss_rows(labels, chances), everyone)
         statistics["brier"] = _mean_of((chances - labels) ** 2, everyone)
-        statistics["ece"] = lambda weights: probability.expected_calibration_error(labels, chances, weights)
+        statistics["ece"] = lambda weights: metrics.expected_calibration_error(labels, chances, weights)
     if settings.threshold is not None:
         called = (scores if values is None else values) >= settings.threshold
         statistics["accuracy"] = _mean_of(called == (labels == 1), everyone)
@@ -103,9 +103,9 @@ def calibrated_values(table: pd.DataFrame) -> Optional[np.ndarray]:
     filled = np.isinf(scores)
     if "probability" in table:
         values = np.where(filled, scores, table["probability"].to_numpy(dtype=np.float64))
-        if not np.isnan(values).any() and probability.is_probability(np.where(filled, np.nan, values)):
+        if not np.isnan(values).any() and metrics.is_probability(np.where(filled, np.nan, values)):
             return values
-    return scores if probability.is_probability(np.where(filled, np.nan, scores)) else None
+    return scores if metrics.is_probability(np.where(filled, np.nan, scores)) else None
 
 
 def pixel_statistics(
@@ -145,12 +145,12 @@ def pixel_statistics(
 
 def _mean_of(values: np.ndarray, rows: np.ndarray) -> Statistic:
     chosen = values[rows].astype(np.float64)
-    return lambda weights: stats.weighted_mean(chosen, weights[rows])
+    return lambda weights: metrics.weighted_mean(chosen, weights[rows])
 
 
 def filled_table(table: pd.DataFrame, how: str) -> pd.DataFrame:
     """The table with undecided rows dropped or given the worst answer (`stats.fill_undecided`)."""
-    _, scores, kept = stats.fill_undecided(table["label"].to_numpy(), table["score"].to_numpy(), how)
+    _, scores, kept = metrics.fill_undecided(table["label"].to_numpy(), table["score"].to_numpy(), how)
     filled = table.iloc[kept].reset_index(drop=True)
     filled["score"] = scores
     return filled
@@ -170,7 +170,7 @@ def counts(table: pd.DataFrame) -> dict[str, Any]:
         "undecided_real": int((undecided & ~fake).sum()),
         "undecided_fake": int((undecided & fake).sum()),
         "undecided_by_state": {str(k): int(v) for k, v in table.loc[undecided, "state"].value_counts().items()},
-        "pairs": len(grouping.match_pairs(table)),
+        "pairs": len(tables.match_pairs(table)),
     }
 
 
@@ -206,7 +206,7 @@ def _estimates(statistics: dict[str, Statistic], table: pd.DataFrame, settings: 
 def _note_resolution(estimates: dict[str, dict[str, Any]], table: pd.DataFrame) -> None:
     reals = int((table["label"] == 0).sum())
     for name, limit in (("tpr_at_fpr_1", 0.01), ("tpr_at_fpr_10", 0.10)):
-        if reals < stats.reals_needed(limit) and estimates[name]["value"] is not None:
+        if reals < metrics.reals_needed(limit) and estimates[name]["value"] is not None:
             note = f"{reals} reals cannot show a false-positive rate of {limit:.0%}: this is the rate without any"
             estimates[name]["note"] = "; ".join(part for part in (estimates[name]["note"], note) if part)
 
@@ -216,8 +216,8 @@ def measure_groups(
 ) -> dict[str, dict[str, Any]]:
     """{column: {value: measure(...)}} for every breakdown that the table has more than one group of."""
     groups: dict[str, dict[str, Any]] = {}
-    for column in grouping.BREAKDOWNS:
-        parts = grouping.breakdown(table, column)
+    for column in tables.BREAKDOWNS:
+        parts = tables.breakdown(table, column)
         if parts:
             groups[column] = {name: measure(table.iloc[rows], settings, histograms) for name, rows in parts}
     return groups
@@ -248,3 +248,98 @@ def evaluate(detector: Detector, settings: Settings) -> dict[str, Any]:
         }
     levels["video"] = {"all": measure(detector.videos, settings), "by": measure_groups(detector.videos, settings)}
     return levels
+
+
+# Several detectors on the same videos: one table, and the paired bootstrap of each difference to the first.
+
+
+DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")
+
+
+def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The reference's rows with another detector's answers.
+
+    Args:
+        scores: columns score, state and, if it has one, probability, in the order of `reference`
+            (`tables.load_foreign`).
+    """
+    table = reference.drop(columns=[name for name in ("probability",) if name in reference]).copy()
+    for name in scores:
+        table[name] = scores[name].to_numpy()
+    return table
+
+
+def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, Any]:
+    """Every detector measured on the same videos, and each against the first.
+
+    Args:
+        detectors: name → detector; all with the same videos (by key), in any order. The first is the one that is
+            judged.
+    Returns:
+        JSON-able dict: settings, first, detectors {name: `measure.evaluate`}, chance, and differences {name: {"video":
+        {"common": rows both decided, "dropped": {metric: other minus first}, "worst": …}, "frame": the same where both
+        have the same frames}}.
+    Raises:
+        ValueError: no detector, or tables of different videos.
+    """
+    if not detectors:
+        raise ValueError("nothing to compare")
+    names = list(detectors)
+    first = detectors[names[0]]
+    differences = {}
+    for name in names[1:]:
+        other = detectors[name]
+        videos = aligned(other.videos, first.videos)
+        if videos is None:
+            raise ValueError(f"{name} and {names[0]} are not tables of the same videos")
+        differences[name] = {"video": _against(videos, first.videos, settings)}
+        if other.frames is not None and first.frames is not None:
+            frames = aligned(other.frames, first.frames)
+            if frames is not None:
+                differences[name]["frame"] = _against(frames, first.frames, settings)
+    return {
+        "settings": {**asdict(settings), "ece_bins": metrics.ECE_BINS, "log_loss_clip": metrics.LOG_LOSS_CLIP},
+        "positive_class": "fake = 1",
+        "first": names[0],
+        "detectors": {name: evaluate(detector, settings) for name, detector in detectors.items()},
+        "differences": differences,
+        "chance": dict(CHANCE),
+    }
+
+
+ROW_COLUMNS = ["key", "frame_index", "track"]
+
+
+def aligned(other: pd.DataFrame, first: pd.DataFrame) -> Optional[pd.DataFrame]:
+    """`other` in the row order of `first`, or None if the two do not hold the same rows once each."""
+    theirs, ours = (pd.MultiIndex.from_frame(table[ROW_COLUMNS].astype(str)) for table in (other, first))
+    if len(theirs) != len(ours) or theirs.has_duplicates:
+        return None
+    order = theirs.get_indexer(ours)
+    return None if (order < 0).any() else other.iloc[order].reset_index(drop=True)
+
+
+def _against(other: pd.DataFrame, first: pd.DataFrame, settings: Settings) -> dict[str, Any]:
+    both = other["score"].notna().to_numpy() & first["score"].notna().to_numpy()
+    result: dict[str, Any] = {"common": int(both.sum())}
+    tables_of = {
+        "dropped": (other[both].reset_index(drop=True), first[both].reset_index(drop=True)),
+        "worst": (filled_table(other, "worst"), filled_table(first, "worst")),
+    }
+    for how, (theirs, ours) in tables_of.items():
+        their_statistics = score_statistics(theirs, settings)
+        our_statistics = score_statistics(ours, settings)
+        clusters = clusters_of(ours, settings)
+        result[how] = {
+            name: bootstrap.paired_difference(
+                their_statistics[name],
+                our_statistics[name],
+                clusters,
+                settings.resamples,
+                settings.confidence,
+                settings.seed,
+            ).to_dict()
+            for name in DIFFERENCES
+            if name in their_statistics and name in our_statistics
+        }
+    return result

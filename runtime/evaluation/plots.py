@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 
-from runtime.evaluation import probability, stats
+from runtime.evaluation import metrics
+
+matplotlib.use("Agg")
+
 
 REAL_COLOUR, FAKE_COLOUR = "#0072B2", "#D55E00"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -34,7 +34,7 @@ def plot_roc(detectors: Scored, path: Path, title: str = "ROC, videos") -> Path:
     """ROC of every detector with its AUC in the legend; a detector with one class is listed as undefined."""
     figure, axes = _axes(title, "false-positive rate (reals called fake)", "true-positive rate (fakes found)")
     for number, (name, (labels, scores)) in enumerate(detectors.items()):
-        curve = stats.Ranking(labels, scores).curve()
+        curve = metrics.Ranking(labels, scores).curve()
         if not curve.both_classes:
             axes.plot([], [], color=_colour(number), label=f"{name}: undefined, one class")
             continue
@@ -51,7 +51,7 @@ def plot_precision_recall(detectors: Scored, path: Path, title: str = "Precision
     figure, axes = _axes(title, "recall (fakes found)", "precision (share of fakes among those called fake)")
     share = float("nan")
     for number, (name, (labels, scores)) in enumerate(detectors.items()):
-        curve = stats.Ranking(labels, scores).curve()
+        curve = metrics.Ranking(labels, scores).curve()
         if not curve.both_classes:
             axes.plot([], [], color=_colour(number), label=f"{name}: undefined, one class")
             continue
@@ -74,13 +74,13 @@ def plot_precision_recall(detectors: Scored, path: Path, title: str = "Precision
 
 def plot_reliability(labels: np.ndarray, probabilities: np.ndarray, path: Path, title: str = "Reliability") -> Path:
     """Share of fakes against the mean probability of each bin, above a histogram of how many rows each bin holds."""
-    table = probability.reliability(labels, probabilities)
-    error = probability.expected_calibration_error(labels, probabilities)
+    table = metrics.reliability(labels, probabilities)
+    error = metrics.expected_calibration_error(labels, probabilities)
     figure, (axes, bars) = plt.subplots(
         2, 1, figsize=(SIZE_INCHES[0], 5.2), sharex=True, gridspec_kw={"height_ratios": [3, 1]}, layout="constrained"
     )
     axes.set_title(
-        f"{title}\nECE {_short(error)} over {probability.ECE_BINS} equal bins, {int(table.weight.sum())} rows",
+        f"{title}\nECE {_short(error)} over {metrics.ECE_BINS} equal bins, {int(table.weight.sum())} rows",
         fontsize=10,
     )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="calibrated")
@@ -111,7 +111,7 @@ def plot_histograms(
     """Score histograms of reals and fakes on one axis, each as a share of its class."""
     figure, axes = _axes(title, "score", "share of the class")
     scores = np.asarray(scores, dtype=np.float64)
-    low, high = (0.0, 1.0) if probability.is_probability(scores) else _range(scores)
+    low, high = (0.0, 1.0) if metrics.is_probability(scores) else _range(scores)
     edges = np.linspace(low, high, HISTOGRAM_BARS + 1)
     for label, name, colour, hatch in ((0, "real", REAL_COLOUR, ""), (1, "fake", FAKE_COLOUR, "//")):
         values = scores[np.asarray(labels) == label]

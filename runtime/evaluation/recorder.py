@@ -13,7 +13,7 @@ import pandas as pd
 
 from runtime.evaluation import baselines, tables
 from runtime.evaluation.measure import Detector
-from runtime.evaluation.pixels import PixelHistograms, count_pixels
+from runtime.evaluation.pixel_metrics import PixelHistograms, count_pixels
 
 FIELDS = ("clip", "key", "dataset", "method", "identity", "track", "original", "face_px", "frame_index")
 BLUR, HULL = "blur", "face hull"

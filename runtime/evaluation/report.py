@@ -2,16 +2,364 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Optional
 
-from runtime.evaluation import layout, measure, page, plots, render
+from runtime.evaluation import measure, plots
 from runtime.evaluation.measure import Detector
+
+# Measured numbers as text: Markdown tables and flat CSV rows.
+
+
+# name in the JSON → heading. Order is the order of the columns.
+RANKING_COLUMNS = {
+    "auc": "AUC",
+    "paired": "paired",
+    "same_source_auc": "same-source AUC",
+    "ap": "AP",
+    "eer": "EER",
+    "tpr_at_fpr_1": "TPR@1 %FPR",
+    "tpr_at_fpr_10": "TPR@10 %FPR",
+}
+PROBABILITY_COLUMNS = {
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "ece": "ECE",
+    "accuracy": "accuracy",
+    "tpr": "fakes found",
+    "fpr": "reals called fake",
+}
+PIXEL_COLUMNS = {
+    "iou": "IoU (fakes)",
+    "dice": "Dice (fakes)",
+    "region_auc": "region AUC",
+    "pixel_auc": "pixel AUC (fakes)",
+    "area_real": "area marked on reals",
+    "area_fake": "area marked on fakes",
+}
+LEVELS = ("frame", "video")
+MISSING = "–"
+CHANCE_NAME = "chance"
+
+
+def number(value: Optional[float]) -> str:
+    """Three digits without the leading zero, as the field prints rates: .684; 1.000; –.041."""
+    if value is None:
+        return MISSING
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def estimate(entry: Optional[Mapping[str, Any]]) -> str:
+    """`.684 [.602, .755]`, without brackets where there is no interval, with p for a difference."""
+    if entry is None or entry.get("value") is None:
+        return MISSING
+    text = number(entry["value"])
+    if entry.get("low") is not None:
+        text += f" [{number(entry['low'])}, {number(entry['high'])}]"
+    if entry.get("p_value") is not None:
+        text += f", p {number(entry['p_value'])}"
+    return text
+
+
+def markdown_table(rows: Sequence[tuple[str, Mapping[str, Any]]], columns: Mapping[str, str], first: str) -> str:
+    """A table with one row for each (name, {metric: estimate}).
+
+    Args:
+        columns: metric → heading.
+        first: heading of the name column.
+    """
+    lines = [f"| {cell(first)} | {' | '.join(columns.values())} |", f"|{' --- |' * (len(columns) + 1)}"]
+    for name, entry in rows:
+        lines.append(f"| {cell(name)} | {' | '.join(estimate(entry.get(metric)) for metric in columns)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text that cannot break a Markdown table, whatever a file is called."""
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def chance_row(columns: Mapping[str, str], chance: Mapping[str, float]) -> tuple[str, dict[str, Any]]:
+    """The row of a detector that always answers 0.5."""
+    return CHANCE_NAME, {name: {"value": chance[name]} for name in columns if name in chance}
+
+
+def counts_line(counts: Mapping[str, Any]) -> str:
+    """One sentence on what was measured and what was not."""
+    line = (
+        f"{counts['videos']} videos ({counts['real_videos']} real, {counts['fake_videos']} fake), "
+        f"{counts['rows']} rows, {counts['pairs']} pairs, {counts['identities']} identities"
+    )
+    if counts["undecided"]:
+        states = ", ".join(f"{state} {count}" for state, count in sorted(counts["undecided_by_state"].items()))
+        by_class = f"{counts['undecided_real']} real, {counts['undecided_fake']} fake"
+        line += f"; undecided {counts['undecided']} ({by_class}: {states})"
+    return line
+
+
+def flat_rows(evaluation: Mapping[str, Any], detector: str = "model") -> Iterator[dict[str, Any]]:
+    """One dict for each number: detector, level, group_by, group, undecided, metric, value, low, high, clusters,
+    note."""
+    for level in LEVELS:
+        if level not in evaluation:
+            continue
+        groups = [("all", "all", evaluation[level]["all"])]
+        groups += [
+            (column, name, entry) for column, parts in evaluation[level]["by"].items() for name, entry in parts.items()
+        ]
+        for column, name, entry in groups:
+            for treatment in ("dropped", "worst", "pixels"):
+                for metric, value in entry.get(treatment, {}).items():
+                    yield {
+                        "detector": detector,
+                        "level": level,
+                        "group_by": column,
+                        "group": name,
+                        "undecided": treatment if treatment != "pixels" else "dropped",
+                        "metric": metric,
+                        **value,
+                    }
+
+
+def all_notes(evaluation: Mapping[str, Any]) -> list[str]:
+    """Every distinct note of the overall numbers, with the metrics it belongs to."""
+    notes: dict[str, list[str]] = {}
+    for level in filter(evaluation.__contains__, LEVELS):
+        for treatment in ("dropped", "worst", "pixels"):
+            for metric, value in evaluation[level]["all"].get(treatment, {}).items():
+                for part in filter(None, value.get("note", "").split("; ")):
+                    notes.setdefault(part, []).append(f"{level} {metric}")
+    return [f"{note} ({_list(metrics)})" for note, metrics in notes.items()]
+
+
+def _list(names: Sequence[str], limit: int = 4) -> str:
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+# Which tables an evaluation shows, in which order: shared by the Markdown and the HTML page.
+
+
+LEVEL_NAMES = {"video": "Videos", "frame": "Frames"}
+TREATMENT_NAMES = {"dropped": "undecided left out", "worst": "undecided counted as the worst answer"}
+DIFFERENCE_COLUMNS = {
+    "auc": "AUC",
+    "paired": "paired",
+    "same_source_auc": "same-source AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier",
+    "log_loss": "log loss",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """heading and intro in plain text; columns: metric → heading; rows: (name, {metric: estimate})."""
+
+    heading: str
+    intro: str
+    first_heading: str
+    columns: Mapping[str, str]
+    rows: list[tuple[str, Mapping[str, Any]]]
+
+    def used_columns(self) -> dict[str, str]:
+        """The columns that at least one row has a number for, chance aside."""
+        measured = [entry for name, entry in self.rows if name != CHANCE_NAME]
+        return {metric: heading for metric, heading in self.columns.items() if any(metric in e for e in measured)}
+
+
+def tables_of(document: Mapping[str, Any]) -> list[Table]:
+    """Every table of an evaluation document that has numbers, most important first."""
+    detectors, first = document["detectors"], document["first"]
+    tables = []
+    for level in ("video", "frame"):
+        if level not in detectors[first]:
+            continue
+        tables += _overall(document, level)
+    tables += _pixels(document)
+    tables += _differences(document)
+    for level in ("video", "frame"):
+        for column, groups in detectors[first].get(level, {}).get("by", {}).items():
+            tables += _by_group(document, level, column, groups)
+    return [table for table in tables if table.used_columns() and table.rows]
+
+
+def _overall(document: Mapping[str, Any], level: str) -> list[Table]:
+    tables = []
+    entries = {name: e[level]["all"] for name, e in document["detectors"].items() if level in e}
+    any_undecided = any(entry["counts"]["undecided"] for entry in entries.values())
+    intro = "; ".join(f"{name}: {counts_line(entry['counts'])}" for name, entry in entries.items())
+    for treatment, treatment_name in TREATMENT_NAMES.items():
+        if treatment == "worst" and not any_undecided:
+            continue
+        suffix = f", {treatment_name}" if any_undecided else ""
+        for what, columns in (("ranking", RANKING_COLUMNS), ("probabilities and verdicts", PROBABILITY_COLUMNS)):
+            rows: list[tuple[str, Mapping[str, Any]]] = [(name, e[treatment]) for name, e in entries.items()]
+            rows.append(chance_row(columns, document["chance"]))
+            heading = f"{LEVEL_NAMES[level]}: {what}{suffix}"
+            tables.append(Table(heading, intro if what == "ranking" else "", "detector", columns, rows))
+    return tables
+
+
+def _pixels(document: Mapping[str, Any]) -> list[Table]:
+    entries = {name: e["frame"]["all"] for name, e in document["detectors"].items() if "frame" in e}
+    rows: list[tuple[str, Mapping[str, Any]]] = [(n, e["pixels"]) for n, e in entries.items() if "pixels" in e]
+    if not rows:
+        return []
+    rows.append(chance_row(PIXEL_COLUMNS, document["chance"]))
+    intro = (
+        "Read IoU beside the area marked on reals and region AUC (faked pixels against the same pixels of the "
+        "original): "
+        "a template of the face painted on every image earns IoU without having seen anything."
+    )
+    return [Table("Pixels", intro, "detector", PIXEL_COLUMNS, rows)]
+
+
+def _differences(document: Mapping[str, Any]) -> list[Table]:
+    tables = []
+    for level, level_name in LEVEL_NAMES.items():
+        rows: list[tuple[str, Mapping[str, Any]]] = [
+            (f"{name} ({parts[level]['common']} rows decided by both)", parts[level]["dropped"])
+            for name, parts in document["differences"].items()
+            if level in parts
+        ]
+        heading = f"{level_name}: difference to {document['first']}"
+        intro = f"Each detector minus {document['first']} on the same rows, paired bootstrap; p is two-sided."
+        tables.append(Table(heading, intro, "detector", DIFFERENCE_COLUMNS, rows))
+    return tables
+
+
+def _by_group(document: Mapping[str, Any], level: str, column: str, groups: Mapping[str, Any]) -> list[Table]:
+    columns = {**RANKING_COLUMNS, **{name: PROBABILITY_COLUMNS[name] for name in ("tpr", "fpr")}}
+    if level == "frame":
+        columns.update({name: PIXEL_COLUMNS[name] for name in ("iou", "region_auc", "area_real")})
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for group in groups:
+        for name, evaluation in document["detectors"].items():
+            entry = evaluation.get(level, {}).get("by", {}).get(column, {}).get(group)
+            if entry is not None:
+                count = entry["counts"]
+                label = f"{group} · {name} ({count['real_videos']} real, {count['fake_videos']} fake)"
+                rows.append((label, {**entry["dropped"], **entry.get("pixels", {})}))
+    heading = f"{LEVEL_NAMES[level]} by {column.replace('_', ' ')}"
+    return [Table(heading, "", f"{column.replace('_', ' ')} · detector", columns, rows)]
+
+
+def interval_text(settings: Mapping[str, Any]) -> str:
+    """How the intervals were made, in one line."""
+    return (
+        f"{settings['confidence']:.0%} intervals in brackets: {settings['resamples']} bootstrap resamples of each "
+        f"{settings['cluster']}, percentiles widened for few of them, seed {settings['seed']}"
+    )
+
+
+def threshold_text(settings: Mapping[str, Any]) -> str:
+    """The operating point and the calibration bins, in one line."""
+    threshold = settings["threshold"]
+    point = "no operating point given" if threshold is None else f"called fake at {threshold:g} and above"
+    return f"{point}; ECE over {settings['ece_bins']} equal bins; log loss clipped at {settings['log_loss_clip']:g}"
+
+
+# One self-contained HTML page: tables, plots inside as data, nothing loaded from anywhere.
+
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .2rem 0; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap; }
+th:first-child { text-align: left; } tbody th { font-weight: 600; }
+td small { opacity: .75; }
+figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; }
+figure img { max-width: 100%; height: auto; background: #fff; }
+"""
+
+PLOT_TEXT = {
+    "roc": "ROC curves of all detectors over videos",
+    "precision_recall": "Precision-recall curves of all detectors over videos",
+    "reliability": "Share of fakes against stated probability",
+    "histograms": "Histogram of video scores, reals and fakes",
+    "frame_histograms": "Histogram of frame scores, reals and fakes",
+}
+
+
+def html_page(document: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
+    """The page of an evaluation document (see `report.write`) with its plots embedded."""
+    settings = document["settings"]
+    title = escape(str(document["title"]))
+    facts = [f"{escape(str(key))}: {escape(str(value))}" for key, value in document["about"].items()]
+    facts += [escape(interval_text(settings)), escape(threshold_text(settings))]
+    body = [f"<h1>{title}</h1>", items(facts)]
+    body += [figure(path, PLOT_TEXT.get(name, name)) for name, path in plots.items()]
+    body += [table(entry) for entry in tables_of(document)]
+    notes = all_notes(document["detectors"][document["first"]])
+    if notes:
+        body += ["<h2>Notes</h2>", items([escape(note) for note in notes])]
+    return frame(title, "\n".join(body))
+
+
+def frame(title: str, body: str) -> str:
+    """A whole document around `body`; both are HTML already."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # No script, no request to anywhere: what the page shows is what is in the file.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def items(entries: list[str]) -> str:
+    """An unordered list of HTML entries."""
+    return "<ul>" + "".join(f"<li>{entry}</li>" for entry in entries) + "</ul>"
+
+
+def figure(path: Path, text: str) -> str:
+    """The PNG at `path`, embedded; `text` is its description."""
+    data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def table(entry: Table) -> str:
+    """One table with its heading; a number's interval stands small beside it, its note in the tooltip."""
+    used = entry.used_columns()
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in (entry.first_heading, *used.values()))
+    rows = []
+    for name, values in entry.rows:
+        cells = "".join(_cell(values.get(metric)) for metric in used)
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    caption = f"<caption>{escape(entry.intro)}</caption>" if entry.intro else ""
+    return (
+        f"<h2>{escape(entry.heading)}</h2>"
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(entry.heading)}">'
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None or value.get("value") is None:
+        return f"<td>{MISSING}</td>"
+    text = number(value["value"])
+    if value.get("low") is not None:
+        text += f" <small>[{number(value['low'])}, {number(value['high'])}]</small>"
+    if value.get("p_value") is not None:
+        text += f" <small>p {number(value['p_value'])}</small>"
+    note = value.get("note")
+    return f'<td title="{escape(note)}">{text}</td>' if note else f"<td>{text}</td>"
+
 
 SCHEMA_VERSION = 1
 CSV_COLUMNS = (
@@ -59,7 +407,7 @@ def write(
         "json": _write(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n"),
         "csv": _write(folder / "evaluation.csv", table_csv(result)),
         "markdown": _write(folder / "evaluation.md", markdown_text),
-        "html": _write(folder / "evaluation.html", page.html_page(document, drawn)),
+        "html": _write(folder / "evaluation.html", html_page(document, drawn)),
     }
     return {**written, **{f"plot_{name}": path for name, path in drawn.items()}}
 
@@ -102,7 +450,7 @@ def table_csv(result: Mapping[str, Any]) -> str:
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for name, evaluation in result["detectors"].items():
-        writer.writerows(render.flat_rows(evaluation, name))
+        writer.writerows(flat_rows(evaluation, name))
     return out.getvalue()
 
 
@@ -110,16 +458,16 @@ def markdown(document: Mapping[str, Any]) -> str:
     """The tables a README quotes: all detectors with chance, undecided both ways, pixels, groups, differences,
     notes."""
     settings = document["settings"]
-    lines = [f"# {render.cell(document['title'])}", ""]
-    lines += [f"- {render.cell(key)}: {render.cell(value)}" for key, value in document["about"].items()]
-    lines += [f"- {layout.interval_text(settings)}", f"- {layout.threshold_text(settings)}", ""]
-    for table in layout.tables_of(document):
-        lines += [f"## {render.cell(table.heading)}", ""]
-        lines += [render.cell(table.intro), ""] if table.intro else []
-        lines += [render.markdown_table(table.rows, table.used_columns(), table.first_heading)]
-    notes = render.all_notes(document["detectors"][document["first"]])
+    lines = [f"# {cell(document['title'])}", ""]
+    lines += [f"- {cell(key)}: {cell(value)}" for key, value in document["about"].items()]
+    lines += [f"- {interval_text(settings)}", f"- {threshold_text(settings)}", ""]
+    for table in tables_of(document):
+        lines += [f"## {cell(table.heading)}", ""]
+        lines += [cell(table.intro), ""] if table.intro else []
+        lines += [markdown_table(table.rows, table.used_columns(), table.first_heading)]
+    notes = all_notes(document["detectors"][document["first"]])
     if notes:
-        lines += ["## Notes", "", *(f"- {render.cell(note)}" for note in notes), ""]
+        lines += ["## Notes", "", *(f"- {cell(note)}" for note in notes), ""]
     return "\n".join(lines)
 
 

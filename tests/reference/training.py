@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tests.reference.common import Check, Reference, reference_network, replace_head
 from unet_industrial.losses import get_loss, l2_regularisation
-from unet_industrial.optimizers import CenteredRMSProp
-from unet_industrial.schedules import StaircaseDecay
+from unet_industrial.optimizers import CenteredRMSProp, StaircaseDecay
 from unet_industrial.unet import reference_variable_names
 
 LOSSES = ("x-entropy", "l2_loss", "dice_sorensen", "dice_jaccard", "adaptive_loss", "adaptive_loss_jaccard_gate")

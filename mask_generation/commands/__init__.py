@@ -1,0 +1,1 @@
+"""One module a subcommand of `mask`, and the flags they share."""

@@ -1,0 +1,1 @@
+"""Faces in a frame, and the same person over time."""

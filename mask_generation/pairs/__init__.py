@@ -1,0 +1,1 @@
+"""An original clip and its manipulated copies: aligned, sampled, turned into examples."""

@@ -1,0 +1,138 @@
+"""What is asked of a clip group, and what comes of it: settings, states, rows, seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Callable, Optional
+
+from mask_generation.datasets.base import ClipGroup, FakeClip
+from mask_generation.faces.detector import CROP_MARGIN, CROP_SIZE_PX
+from mask_generation.video.types import Limits
+
+if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+    from unet_industrial.records import FaceGroup
+
+WRITTEN = ("ok", "partial")
+SKIPPED = (
+    "original_missing",
+    "original_failed",
+    "missing",
+    "split_leak",
+    "identical",
+    "no_face",
+    "untouched",
+    "no_mask",
+)
+FAILED = ("unreadable", "unsupported", "too_short", "timeout", "unaligned", "crashed")
+
+Note = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupConfig:
+    """What decides the examples of a group, and hence the content of the records.
+
+    Attributes:
+        frames: sampled frames a clip, evenly spread.
+        recipe: name of a mask recipe of `masks.get_recipe`.
+        max_faces: people at one moment, the most often seen first.
+        min_frames: shorter clips are `too_short`.
+        track_rate_hz: frames a second looked at for tracking, beside the sampled ones.
+    """
+
+    frames: int = 32
+    crop_size: int = CROP_SIZE_PX
+    crop_margin: float = CROP_MARGIN
+    recipe: str = "adaptive"
+    max_faces: int = 2
+    min_frames: int = 1
+    track_rate_hz: float = 6.0
+    detect_every_s: float = 1.0
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+
+@dataclasses.dataclass
+class ClipOutcome:
+    """What became of one clip; `state` is of `WRITTEN`, `SKIPPED` or `FAILED`, `reason` is empty if all is well.
+
+    Attributes:
+        frames: that the file holds; failed_frames: of those read, the ones that did not decode.
+        alignment: how its frames were matched with its original's; alignment_distance: their mean difference as
+            thumbnails, in grey levels.
+        examples: crops of it in the records.
+    """
+
+    name: str
+    path: str
+    dataset: str
+    method: str
+    compression: str
+    split: str
+    identity: str
+    group: str
+    label: int
+    state: str = "ok"
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    failed_frames: int = 0
+    alignment: str = ""
+    alignment_distance: float = 0.0
+    examples: int = 0
+
+    @property
+    def usable(self) -> bool:
+        return self.state in WRITTEN
+
+    def fail(self, state: str, reason: str) -> None:
+        self.state, self.reason = state, reason
+
+    def note_partial(self, reason: str) -> None:
+        """Something of it is missing; the first reason stays."""
+        if self.state == "ok":
+            self.fail("partial", reason)
+
+
+@dataclasses.dataclass
+class GroupResult:
+    """Examples in order of person and time, a row for each clip, and seconds by station."""
+
+    groups: list[FaceGroup]
+    outcomes: list[ClipOutcome]
+    seconds: dict[str, float]
+
+
+class Stations:
+    """Seconds of CPU by station: a worker has one thread, and what else the machine does should not show."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+
+
+def new_outcome(group: ClipGroup, fake: Optional[FakeClip] = None) -> ClipOutcome:
+    """An empty row for a group's original or one of its fakes."""
+    clip = fake or group
+    path = fake.path if fake else (group.original or "")
+    return ClipOutcome(
+        name=clip.name,
+        path=path,
+        dataset=group.dataset,
+        method=clip.method,
+        compression=clip.compression,
+        split=group.split,
+        identity=group.identity,
+        group=group.name,
+        label=int(fake is not None),
+    )

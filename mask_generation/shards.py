@@ -1,0 +1,228 @@
+"""Examples → record files, each whole or not there at all.
+
+A clip group is first a **part**: its records and a JSON beside them, written last, which says what is in it. The parts
+of a shard are then joined byte by byte (record files may be concatenated) into the shard that training reads, again
+with a JSON beside it. Every file is written under a temporary name and renamed, so a kill leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+    from unet_industrial.records import FaceGroup
+
+FORMAT = 1
+EXAMPLES, CLIPS = "examples.csv", "clips.csv"  # tables beside the shards
+COLUMNS = (  # of a manifest's row for one example; `record` and `member` say where it lies in its shard
+    *("record", "member", "key", "dataset", "split", "identity", "clip", "method", "label", "frame_index", "time_s"),
+    *("track", "x0", "y0", "x1", "y1", "recipe", "noise_level", "threshold", "fake_area"),
+)
+_COPY_BYTES = 1 << 20
+
+
+class DamagedPart(Exception):
+    """A part is not what it was when it was written; `path` is without suffix, as everywhere here."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{record_path(path)}: {reason}")
+        self.path = path
+
+
+@dataclasses.dataclass
+class Contents:
+    """What a part or a shard holds: the JSON beside its records.
+
+    Attributes:
+        records: number of face groups; bytes, sha256: of the record file, which is absent where there are none.
+        clips: one dictionary a clip, fields of `ClipOutcome`.
+        examples: one row an example, values in the order of `COLUMNS`.
+        seconds: of CPU, by station.
+    """
+
+    records: int
+    bytes: int
+    sha256: str
+    clips: list[dict[str, Any]]
+    examples: list[list[Any]]
+    seconds: dict[str, float]
+
+
+def example_rows(serialised: bytes, record: int) -> list[list[Any]]:
+    """The manifest's rows of one record; pictures stay encoded. The same bytes always give the same rows."""
+    import tensorflow as tf
+
+    from unet_industrial.records import parse_group
+
+    fields = {
+        name: value.numpy()
+        for name, value in parse_group(tf.constant(serialised)).items()
+        if name not in ("image", "mask")
+    }
+
+    def plain(value: Any) -> Any:
+        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value.item()
+
+    rows = []
+    for member in range(len(fields["label"])):
+        scalar = [plain(fields[name]) for name in ("key", "dataset", "split", "identity")]
+        own = [plain(fields[name][member]) for name in ("clip", "method", "label", "image_frame_index")]
+        made = [plain(fields[name][member]) for name in ("recipe", "noise_level", "threshold", "fake_area")]
+        place = [plain(fields["time_s"]), plain(fields["track"]), *(plain(value) for value in fields["box"])]
+        rows.append([record, member, *scalar, *own, *place, *made])
+    return rows
+
+
+def write_part(
+    path: Path, groups: Iterable[FaceGroup], clips: Sequence[dict[str, Any]], seconds: dict[str, float]
+) -> Contents:
+    """Write `<path>.tfrecord` and then `<path>.json`.
+
+    Raises:
+        OSError: the disk is full, or the folder is gone.
+    """
+    import tensorflow as tf
+
+    from unet_industrial.records import encode_group
+
+    started = time.process_time()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    rows: list[list[Any]] = []
+    records = 0
+    try:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for group in groups:
+                serialised = encode_group(group)
+                writer.write(serialised)
+                rows += example_rows(serialised, records)
+                records += 1
+        size, digest = temporary.stat().st_size, _sha256(temporary)
+        if records:
+            os.replace(temporary, record_path(path))
+        else:
+            temporary.unlink()
+    except tf.errors.OpError as error:
+        raise OSError(f"{record_path(path)}: cannot be written: {error.message}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    seconds = {**seconds, "encode": time.process_time() - started}
+    contents = Contents(records, size, digest, list(clips), rows, seconds)
+    write_contents(path, contents)
+    return contents
+
+
+def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
+    """Join parts into `<path>.tfrecord` with `<path>.json`; the parts are left where they are.
+
+    Raises:
+        DamagedPart: a part is not what its JSON says.
+        OSError: the disk is full.
+    """
+    whole = Contents(0, 0, "", [], [], {})
+    digest = hashlib.sha256()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as output:
+            for part in parts:
+                contents = read_contents(part)
+                if contents is None:
+                    raise DamagedPart(part, "not whole, or not there")
+                for block in _checked_blocks(part, contents):
+                    output.write(block)
+                    digest.update(block)
+                whole.examples += [[row[0] + whole.records, *row[1:]] for row in contents.examples]
+                whole.clips += contents.clips
+                whole.records += contents.records
+                whole.bytes += contents.bytes
+                for station, seconds in contents.seconds.items():
+                    whole.seconds[station] = whole.seconds.get(station, 0.0) + seconds
+            output.flush()
+            os.fsync(output.fileno())
+        whole.sha256 = digest.hexdigest()
+        # The JSON first: a shard that is there always has one, and a JSON without its shard counts for nothing.
+        write_contents(path, whole)
+        if whole.records:
+            os.replace(temporary, record_path(path))
+    finally:
+        temporary.unlink(missing_ok=True)
+    return whole
+
+
+def _checked_blocks(part: Path, contents: Contents) -> Iterator[bytes]:
+    if not contents.records:
+        return
+    digest = hashlib.sha256()
+    with open(record_path(part), "rb") as stream:
+        while block := stream.read(_COPY_BYTES):
+            digest.update(block)
+            yield block
+    if digest.hexdigest() != contents.sha256:
+        raise DamagedPart(part, "its SHA-256 is not the one it was written with: damaged on the disk")
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """Name, without suffix, of shard `number` of `count`."""
+    return f"{split}-{number:05d}-of-{count:05d}"
+
+
+def record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".tfrecord")
+
+
+def contents_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def write_contents(path: Path, contents: Contents) -> None:
+    write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(contents)})
+
+
+def read_contents(path: Path) -> Optional[Contents]:
+    """What the part or shard `path` (without suffix) holds; None unless it is all there."""
+    try:
+        values = json.loads(contents_path(path).read_text("utf-8"))
+        if values.pop("format") != FORMAT:
+            return None
+        contents = Contents(**values)
+        if contents.records and record_path(path).stat().st_size != contents.bytes:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return contents
+
+
+def check_shard(path: Path) -> Optional[str]:
+    """What is wrong with a shard, read in full; None if nothing is."""
+    contents = read_contents(path)
+    if contents is None:
+        return f"{record_path(path)}: missing, of another size than {contents_path(path).name} says, or without it"
+    if contents.records and _sha256(record_path(path)) != contents.sha256:
+        return f"{record_path(path)}: its SHA-256 is not the one in {contents_path(path).name}: damaged or changed"
+    return None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(_COPY_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(values, ensure_ascii=True, separators=(",", ":")) + "\n", "utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,245 @@
+"""An endless stream of real and manipulated pictures with exact masks. Pair i depends on the seed and i alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from mask_generation.synthesis import degrade, hard_negatives, jitter, manipulations, regions
+from mask_generation.synthesis.face_bank import MARGIN, Pool
+
+WORK_PX = (150, 290)  # sides at which pictures are manipulated and compressed before they are brought to size
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How hard pair i is. Easy fakes first: without them a network learns where the face is and nothing else.
+
+    Attributes:
+        ramp_pairs: difficulty rises linearly from 0 to 1 over so many pairs; 0: hard from the start.
+    """
+
+    ramp_pairs: int = 0
+
+    def difficulty(self, index: int) -> float:
+        return 1.0 if self.ramp_pairs <= 0 else min(1.0, index / self.ramp_pairs)
+
+
+_CHANCES = (
+    *("relight", "reshape", "recorded", "before", "cover", "compress", "alike"),
+    *("video", "softened", "soft", "hardness"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """Shares of the manipulations (they need not add up to one) and chances of everything around them.
+
+    `relight`, `reshape`: chance of other light and of another shape of the face, before everything else; `recorded`:
+    that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives; `compress`: strength of
+    the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain;
+    `video`: chance that this is `degrade.draw_video`; `softened`: that the picture itself lost detail, so that softness
+    alone says nothing; `soft`: least chance that a replaced part did; `hardness`: how hard manipulations get.
+    """
+
+    self_blend: float = 0.35
+    swap: float = 0.33
+    mouth: float = 0.18
+    expression: float = 0.14
+    relight: float = 0.7
+    reshape: float = 0.6
+    recorded: float = 0.5
+    before: float = 0.2
+    cover: float = 0.15
+    compress: float = 1.0
+    alike: float = 0.5
+    video: float = 0.0
+    softened: float = 0.0
+    soft: float = 0.0
+    hardness: float = 1.0
+
+    def __post_init__(self) -> None:
+        shares = (self.self_blend, self.swap, self.mouth, self.expression)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ValueError("shares of manipulations must not be negative, and one must be above 0")
+        for name in _CHANCES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
+
+
+class Pair(NamedTuple):
+    """Real and fake of one picture: uint8 (S, S, 3) each, mask (S, S) uint8 in 0..255, name of the manipulation, and
+    who is in the picture."""
+
+    real: np.ndarray
+    fake: np.ndarray
+    mask: np.ndarray
+    kind: str
+    identity: str
+
+
+class Example(NamedTuple):
+    """One picture: image uint8 (S, S, 3), mask uint8 (S, S), label 1 for fake; which pair, and how it was made."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    label: int
+    pair: int
+    kind: str
+
+
+def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
+    """Pair number `index` of the stream with that seed, each picture `size` pixels wide.
+
+    Args:
+        difficulty: 0 to 1. Beside the manipulation's own, it scales how often and how strongly pictures are compressed
+            and covered: trained on full compression from the start, a network learned nothing in 16,000 images;
+            without it, to tell real from fake in 4,000.
+    """
+    mix = mix or Mix()
+    rng = np.random.default_rng([seed, index])
+    number = pool.draw(rng)
+    rgb, landmarks = _window(pool.rgb(number), manipulations.as_landmarks(pool.points[number]), rng)
+    if rng.random() < 0.5:
+        rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
+    if rng.random() < mix.reshape:
+        rgb, landmarks = jitter.reshape(rgb, landmarks, rng)
+    if rng.random() < mix.relight:
+        rgb = jitter.to_uint8(jitter.relight(rgb.astype(np.float32), rng))
+    if rng.random() < mix.before * difficulty:
+        rgb = hard_negatives.before(rgb, landmarks, rng)
+    if rng.random() < mix.recorded * difficulty:
+        motion = (float(rng.normal(0, 1)), float(rng.normal(0, 1)))
+        rgb = degrade.h264_still(rgb, int(rng.integers(16, 30)), int(rng.integers(degrade.RUN_FRAMES)), motion)
+    if mix.softened and rng.random() < mix.softened:
+        unit = regions.face_unit(landmarks)
+        rgb = jitter.to_uint8(jitter.soften(rgb.astype(np.float32), rng, unit, float(rng.uniform(0, 1))))
+    made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty * mix.hardness, mix)
+    real, fake, mask = made
+    if rng.random() < mix.cover * difficulty:
+        overlay, alpha = hard_negatives.cover(real, landmarks, rng)
+        real, fake = (hard_negatives.lay_over(picture, overlay, alpha) for picture in (real, fake))
+        mask = mask * (1 - alpha)
+    chains = [degrade.Degradation()] * 2
+    if mix.compress:
+        chains = [degrade.draw(rng, real.shape[0], mix.compress * difficulty) for _ in range(2)]
+    if mix.video and rng.random() < mix.video * difficulty:
+        chains = [degrade.draw_video(rng)] * 2
+    elif rng.random() < mix.alike:
+        chains[1] = chains[0]
+    real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
+    mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
+    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, pool.identities[number])
+
+
+def stream(
+    pool: Pool,
+    seed: int,
+    size: int,
+    schedule: Optional[Schedule] = None,
+    mix: Optional[Mix] = None,
+    start_pair: int = 0,
+) -> Iterator[Example]:
+    """Without end: the real picture of a pair, then its fake; from pair `start_pair` on, for resuming."""
+    schedule = schedule or Schedule()
+    index = start_pair
+    while True:
+        pair = make_pair(pool, seed, index, size, schedule.difficulty(index), mix)
+        yield Example(pair.real, np.zeros_like(pair.mask), 0, index, "real")
+        yield Example(pair.fake, pair.mask, 1, index, pair.kind)
+        index += 1
+
+
+def _manipulate(
+    pool: Pool,
+    number: int,
+    rgb: np.ndarray,
+    landmarks: np.ndarray,
+    rng: np.random.Generator,
+    difficulty: float,
+    mix: Mix,
+) -> tuple[manipulations.Manipulated, str]:
+    shares = {"self_blend": mix.self_blend, "swap": mix.swap, "mouth": mix.mouth, "expression": mix.expression}
+    names = list(shares)
+    weights = np.array(list(shares.values()))
+    kind = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    if kind == "swap":
+        other = pool.draw_other(number, rng)
+        if other is not None:
+            source, points = _flip_maybe(pool.rgb(other), pool.points[other], rng)
+            return manipulations.face_swap(rgb, landmarks, source, points, rng, difficulty, soft=mix.soft), kind
+        kind = "self_blend"
+    if kind == "mouth":
+        same = pool.draw_same(number, rng) if rng.random() < 0.5 else None
+        if same is not None:
+            taken, points = pool.rgb(same), pool.points[same]
+            return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, taken, points, mix.soft), kind
+        return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, soft=mix.soft), kind
+    if kind == "expression":
+        return manipulations.expression_warp(rgb, landmarks, rng, difficulty, mix.soft), kind
+    return manipulations.self_blend(rgb, landmarks, rng, difficulty, mix.soft), kind
+
+
+def _flip_maybe(rgb: np.ndarray, five: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    if rng.random() < 0.5:
+        return rgb, five
+    mirrored = np.array(five)
+    mirrored[:, 0] = rgb.shape[1] - 1 - mirrored[:, 0]
+    return np.ascontiguousarray(rgb[:, ::-1]), mirrored[[1, 0, 2, 4, 3]]
+
+
+def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A square cut out of a pool crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
+    stored = rgb.shape[0]
+    span = stored * float(rng.uniform(1.15, 1.45)) / MARGIN
+    side = int(rng.uniform(WORK_PX[0], max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))
+    scale = side / span
+    if scale < 0.75:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / scale)  # or the warp would alias
+    angle = float(rng.normal(0, 5))
+    matrix = cv2.getRotationMatrix2D(((stored - 1) / 2, (stored - 1) / 2), angle, scale)
+    matrix[:, 2] += (side - stored) / 2 + rng.uniform(-0.04, 0.04, 2) * side
+    if rng.random() < 0.5:
+        mirror = np.array([[-1.0, 0, side - 1], [0, 1, 0], [0, 0, 1]])
+        matrix = (mirror @ np.vstack([matrix, [0, 0, 1]]))[:2]
+    cut = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return cut, moved.astype(np.float32)
+
+
+def _to_size(rgb: np.ndarray, size: int) -> np.ndarray:
+    shrinking = rgb.shape[0] >= size
+    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+
+# Synthesised pairs as face groups: the form in which records, training and evaluation take them.
+
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from unet_industrial.records import FaceGroup
+
+DATASET = "synthesis"
+
+
+def face_groups(
+    pool: Pool, split: str, seed: int, pairs: range, size: int, difficulty: float = 1.0, mix: Optional[Mix] = None
+) -> Iterator[FaceGroup]:
+    """Pairs of the stream with that seed, a group each: the real picture, then its fake.
+
+    A group's identity is the person in the picture. The other face of a swap is not counted as a second one: nearly
+    everybody would be connected with everybody, and no interval by identity could be given.
+    """
+    from unet_industrial.records import FaceGroup, FaceImage
+
+    for index in pairs:
+        pair = make_pair(pool, seed, index, size, difficulty, mix)
+        clip = f"{DATASET}/{{}}/-/{index}"
+        real = FaceImage(pair.real, np.zeros_like(pair.mask), 0, clip.format("real"), "real", 0)
+        fake = FaceImage(pair.fake, pair.mask, 1, clip.format(pair.kind), pair.kind, 0, "exact")
+        box = (0.0, 0.0, float(size), float(size))
+        key = f"{DATASET}/{seed}/{index}"
+        yield FaceGroup(key, DATASET, split, pair.identity, 0, 0.0, 0, box, (real, fake))

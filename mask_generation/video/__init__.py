@@ -1,0 +1,1 @@
+"""Reading foreign video files safely and writing our own."""

@@ -1,0 +1,1 @@
+"""One module a subcommand, and the flags they share."""

@@ -1,0 +1,156 @@
+"""`calibrate`: scores of labelled videos → a probability for every later score, stored in the model's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from mask_generation import cli
+from runtime.model import calibration, saved_model
+from runtime.scoring import abstention
+from runtime.scoring.frame_score import FEATURES, fit_learned
+from runtime.scoring.result import SCORED, scoring_of
+
+USER_ERRORS = (saved_model.ModelError, calibration.CalibrationError)
+LABELS = {"real": 0, "0": 0, "fake": 1, "1": 1}
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("scores", None, "Output folder of `score` on the validation videos.")
+    flags.DEFINE_string("labels", None, "CSV with the columns path (or a file name) and label: REAL, FAKE, 0 or 1.")
+    flags.DEFINE_string("model", None, "The exported model that made the scores; its model.json is changed.")
+    for name in ("scores", "labels", "model"):
+        flags.mark_flag_as_required(name)
+    flags.DEFINE_enum("method", "auto", ("auto", *calibration.METHODS), "Curve; auto: isotonic from 1000 videos.")
+    flags.DEFINE_boolean(
+        "learn_scorer",
+        False,
+        "Fit the frame scorer `learned` instead; then score again with --scorer=learned and calibrate that.",
+    )
+    for name, what in (
+        ("max_false_alarms", "real videos that may be called fake"),
+        ("max_misses", "fakes called real"),
+    ):
+        text = f"Share of these {what}; gives a threshold that `score` uses by default."
+        flags.DEFINE_float(name, 0.1, text, lower_bound=0.0, upper_bound=0.99)
+    flags.DEFINE_boolean("domain", True, "Also store the range of face size, sharpness and brightness seen here.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    del arguments
+    values = flags.FLAGS
+    document, videos, frames = read_scores(Path(values.scores))
+    model = Path(values.model)
+    sha256 = saved_model.program_sha256(model)
+    if document["model"]["sha256"] != sha256:
+        raise cli.Failure(f"{values.scores}: scores of another model ({document['model']['path']})")
+    labels = match_labels(videos["path"], read_labels(Path(values.labels)))
+    metadata, _ = saved_model.read_metadata(model)
+    if values.learn_scorer:
+        said = _learn(metadata, frames, dict(zip(videos["path"], labels)))
+    else:
+        said = _calibrate(
+            metadata, document, videos, labels, sha256, values.method, (values.max_false_alarms, values.max_misses)
+        )
+        scored = set(videos["path"][videos["state"].isin(SCORED)])
+        seen = frames[frames["path"].isin(scored)]
+        if values.domain and len(seen):
+            metadata[abstention.DOMAIN_KEY] = abstention.fit_domain(
+                {m: seen[m].to_numpy() for m in abstention.MEASURES}
+            )
+            said += f"\ndomain: {metadata[abstention.DOMAIN_KEY]}"
+    saved_model.write_metadata(model, metadata)
+    print(f"{said}\nwritten to {model / saved_model.METADATA_PATH}")
+    return cli.OK
+
+
+def _calibrate(
+    metadata: dict[str, Any],
+    document: dict[str, Any],
+    videos: pd.DataFrame,
+    labels: list[Any],
+    sha256: str,
+    method: str,
+    shares: tuple[float, float],
+) -> str:
+    known = videos.assign(label=labels)
+    known = known[known["label"].notna() & known["score"].notna()]
+    config = document["config"]
+    scoring = scoring_of(saved_model.identity(sha256, metadata), config)
+    scores, truth = known["score"].tolist(), known["label"].astype(int).tolist()
+    fitted = calibration.fit(scores, truth, scoring, method)
+    metadata[calibration.KEY] = fitted.to_dict()
+    point = calibration.fit_threshold(scores, truth, scoring, *shares)
+    metadata[calibration.THRESHOLD_KEY] = point
+    before, after = fitted.log_loss["before"], fitted.log_loss["after"]
+    return (
+        f"{fitted.method} on {fitted.videos['real']} real and {fitted.videos['fake']} fake videos "
+        f"({len(videos) - len(known)} without a score or a label left out); log loss {before:.3f} → {after:.3f} "
+        "on the same videos\n"
+        f"called fake above {point['threshold']:.3f}: {point['above']['real']} of {point['videos']['real']} real and "
+        f"{point['above']['fake']} of {point['videos']['fake']} fake videos; called real below "
+        f"{point['real_below']:.3f}: {point['below']['real']} and {point['below']['fake']}; unclear between"
+    )
+
+
+def _learn(metadata: dict[str, Any], frames: pd.DataFrame, labels: dict[str, Any]) -> str:
+    from runtime.scoring.scorer import LEARNED_KEY
+
+    label = frames["path"].map(labels)
+    rows = frames[[f"mask_{name}" for name in FEATURES]][label.notna()].to_numpy(dtype=np.float64)
+    try:
+        fitted = fit_learned(rows, label.dropna().astype(int).tolist())
+    except ValueError as error:
+        raise cli.Failure(str(error)) from error
+    metadata[LEARNED_KEY] = fitted.to_dict()
+    return f"learned scorer fitted on {fitted.fitted_on['real']} real and {fitted.fitted_on['fake']} fake faces"
+
+
+def read_scores(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """(report.json, videos.csv, frames.csv) of a run.
+
+    Raises:
+        Failure: one of them is missing or damaged.
+    """
+    try:
+        document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return document, pd.read_csv(folder / "videos.csv"), pd.read_csv(folder / "frames.csv")
+    except (OSError, ValueError) as error:
+        raise cli.Failure(f"{folder}: no results of `score` there ({error})") from error
+
+
+def read_labels(path: Path) -> dict[str, int]:
+    """Path or file name → 0 real, 1 fake.
+
+    Raises:
+        Failure: the file cannot be read, lacks a column, or holds another label.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise cli.Failure(f"{path}: cannot be read as CSV ({error})") from error
+    name = next((column for column in ("path", "filename", "video") if column in table), None)
+    if name is None or "label" not in table:
+        raise cli.Failure(f"{path}: needs the columns path and label, has {', '.join(table.columns)}")
+    labels = {}
+    for key, label in zip(table[name], table["label"]):
+        if str(label).strip().lower() not in LABELS:
+            raise cli.Failure(f"{path}: label {label!r} of {key}; allowed are REAL, FAKE, 0 and 1")
+        labels[str(key)] = LABELS[str(label).strip().lower()]
+    return labels
+
+
+def match_labels(paths: Sequence[str], labels: dict[str, int]) -> list[Any]:
+    """The label of each path: of the longest tail of the path that the table names; None without one."""
+    found = []
+    for path in paths:
+        parts = str(path).split("/")
+        tails = ("/".join(parts[at:]) for at in range(len(parts)))
+        found.append(next((labels[tail] for tail in tails if tail in labels), None))
+    return found

@@ -1,0 +1,93 @@
+"""`evaluate`: a checkpoint or an exported model on record files → numbers and a table of frame scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from mask_generation import cli
+from runtime.commands import flags as train_flags
+from runtime.commands import measuring_flags
+from runtime.model.saved_model import ModelError, default_model
+from runtime.training.checkpoint import CheckpointError
+from runtime.training.distributed import DistributedError
+from unet_industrial.config import DataConfig, TrainConfig
+from unet_industrial.record_files import RecordFileError
+
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, ModelError)
+
+
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the one that comes "
+        "along]",
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
+    flags.DEFINE_string("split", "test", "Split to evaluate on.")
+    flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html, frame_scores.csv and plots go.")
+    for name in ("data_dir", "output_dir"):
+        flags.mark_flag_as_required(name)
+    flags.DEFINE_integer("batch_size", TrainConfig.batch_size, "Crops per worker and step.", lower_bound=1)
+    flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
+    train_flags.define([flag for flag in train_flags.DATA if flag.name == "reader_threads"])
+    measuring_flags.define()
+
+
+def main(arguments: Sequence[str]) -> int:
+    del arguments
+    values = flags.FLAGS
+    settings = measuring_flags.settings()
+    from runtime.training import device, distributed
+
+    workers = distributed.start()
+    device.configure(workers, TrainConfig(deterministic=False), values.threads)
+    from runtime.commands.compare import write_and_print
+    from runtime.evaluation.evaluate import MARK_THRESHOLD, evaluate, write_results
+    from runtime.evaluation.measure import compare
+    from runtime.evaluation.recorder import Recorders
+    from unet_industrial.dataset import find_files
+
+    source = Path(values.model) if values.model else default_model()
+    predict, model, about = _load(source)
+    files = find_files(values.data_dir, values.split)
+    data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
+    recorders = Recorders("model", MARK_THRESHOLD)
+    progress = _progress(workers.is_chief)
+    try:
+        measured = evaluate(predict, files, model, data, values.batch_size, workers, progress, recorders)
+    except ValueError as error:
+        raise cli.Failure(str(error)) from error
+    if workers.is_chief:
+        about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
+        folder, title = Path(values.output_dir), f"{source} on {values.split}"
+        summary = write_results(folder, measured, about)
+        detectors = recorders.detectors()
+        write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})
+    return cli.OK
+
+
+def _progress(shown: bool) -> Any:
+    from tqdm import tqdm
+
+    def wrap(batches: Iterable[Any]) -> Iterable[Any]:
+        return tqdm(batches, unit="batch", desc="evaluate", disable=None if shown else True)  # None: only on a terminal
+
+    return wrap
+
+
+def _load(path: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint."""
+    if (path / "saved_model.pb").is_file():
+        from runtime.model.export import exported_predictor
+
+        return exported_predictor(path)
+    from runtime.evaluation.evaluate import predictor
+    from runtime.model.export import load_network
+
+    network, model, state, folder = load_network(path)
+    return predictor(network, model), model, {"checkpoint": str(folder), "step": state.step}

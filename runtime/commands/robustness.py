@@ -1,0 +1,85 @@
+"""`robustness`: how a model's answer on one file, or its metrics on a labelled set, hold under compression and the
+like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from mask_generation import cli
+from runtime.commands import measuring_flags
+from runtime.evaluation import robustness
+from runtime.evaluation.robustness import LEVELS
+from runtime.evaluation.tables import TableError
+from runtime.model.saved_model import ModelError, default_model
+
+USER_ERRORS = (TableError, ModelError)
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("model", None, "Folder of an exported model. [default: the one that comes along]")
+    flags.DEFINE_string(
+        "videos", None, "CSV with path (relative to it) and label, as of `compare`; leave out to try one file."
+    )
+    flags.DEFINE_list("kinds", list(LEVELS), f"Disturbances, of {', '.join(LEVELS)}.")
+    flags.DEFINE_integer("frames", 16, "Frames looked at in each video.", lower_bound=1)
+    flags.DEFINE_string("output_dir", None, "Where robustness.json, .csv, .md, .png and .html go.")
+    flags.DEFINE_bool("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
+    flags.mark_flag_as_required("output_dir")
+    measuring_flags.define()
+
+
+def main(arguments: Sequence[str]) -> int:
+    values = flags.FLAGS
+    settings = measuring_flags.settings()
+    for kind in values.kinds:
+        if kind not in LEVELS:
+            raise cli.UsageError(f"--kinds={kind}: there are {', '.join(LEVELS)}")
+    if bool(values.videos) == bool(arguments) or len(arguments) > 1:
+        raise cli.UsageError("give one video file, or --videos=CSV")
+    model, trust = (values.model, values.trust_model) if values.model else (str(default_model()), True)
+    score = scorer(model, trust, values.frames)
+    folder, about = Path(values.output_dir), {"model": model, "frames a video": values.frames}
+    if arguments:
+        path = Path(arguments[0])
+        table = robustness.answers([path], score, values.kinds, _progress)
+        about["file"] = str(path)
+        written = robustness.write_file(folder, table, values.threshold, about)
+        failed = bool(table.loc[table["kind"] == "none", "score"].isna().any())
+    else:
+        videos = robustness.labelled_videos(Path(values.videos))
+        table = robustness.answers([Path(name) for name in videos["path"]], score, values.kinds, _progress)
+        about["videos"] = values.videos
+        written = robustness.write_set(folder, table, videos, settings, about)
+        failed = bool(table.loc[table["kind"] == "none", "score"].isna().any())
+    print(written["md"].read_text(encoding="utf-8"))
+    print(f"written: {', '.join(str(path) for path in written.values())}")
+    return cli.FAILED if failed else cli.OK
+
+
+def scorer(model: str, trust: bool, frames: int) -> robustness.Score:
+    """The model as `score` uses it: the calibrated probability, or the video score where there is no calibration.
+
+    Raises:
+        ModelError: the model is missing, not trusted or not one of ours.
+    """
+    from runtime.model.saved_model import load_model
+    from runtime.scoring.result import ScoreConfig
+    from runtime.scoring.scorer import Scorer
+
+    ready = Scorer(load_model(model, trust), ScoreConfig(frames=frames))
+
+    def score(path: Path) -> robustness.Answer:
+        result = ready.score(path)
+        return robustness.Answer(result.score if result.probability is None else result.probability, result.state)
+
+    return score
+
+
+def _progress(steps: Iterable[Any]) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(steps, unit="video", desc="robustness", disable=None)

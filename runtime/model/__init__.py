@@ -1,0 +1,1 @@
+"""Exported models: made, checked, loaded, calibrated."""

@@ -1,0 +1,250 @@
+"""Exported models: is it trusted, does it have the right signature, what came with it, and prediction in batches.
+
+A SavedModel is a program: loading one from a stranger is running the stranger's code (TensorFlow's SECURITY.md). So a
+model is loaded only if it came with this installation (`default_model`), or its hash is among those that this user's
+own `export` pinned on this machine (`pin`), or the caller says `trust=True` (`--trust_model`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+
+METADATA_PATH = Path("assets.extra") / "model.json"
+PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
+PACKAGED = "runtime.model.packaged"  # the shipped model's module; `model_folder()` gives its folder
+DEFAULT_FACE_MARGIN = 1.3
+DEFAULT_BATCH = 16
+_CHUNK = 1 << 20
+
+
+class ModelError(Exception):
+    """The model is missing, not trusted, or not one of ours; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to predict.
+
+    Attributes:
+        path: folder of the SavedModel.
+        sha256: of the program: graph, weights and assets, without the metadata.
+        metadata: content of assets.extra/model.json; {} if there is none.
+        metadata_sha256: of that file's bytes; None if there is none.
+        input_size: side of the crops in pixels.
+        face_margin: side of the crop over the longer side of the face box, as in training.
+    """
+
+    path: Path
+    sha256: str
+    metadata: dict[str, Any]
+    metadata_sha256: str | None
+    input_size: int
+    face_margin: float
+    saved: Any = dataclasses.field(repr=False)  # holds the variables alive
+    signature: Any = dataclasses.field(repr=False)
+
+    def predict(self, crops: np.ndarray, batch_size: int = DEFAULT_BATCH) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities for (N,S,S,3) uint8 crops: masks (N,S,S) float32 and frame scores (N,) float32, in [0, 1].
+
+        Raises:
+            ValueError: the crops have another shape or type.
+        """
+        import tensorflow as tf
+
+        side = self.input_size
+        if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
+            raise ValueError(f"crops of {crops.dtype}{crops.shape}: expected uint8 (N,{side},{side},3)")
+        masks = np.empty(crops.shape[:3], np.float32)
+        scores = np.empty(len(crops), np.float32)
+        for start in range(0, len(crops), batch_size):
+            out = self.signature(images=tf.constant(crops[start : start + batch_size]))
+            masks[start : start + batch_size] = out["mask"].numpy()[..., 0]
+            scores[start : start + batch_size] = out["frame_score"].numpy()
+        if not (np.isfinite(masks).all() and np.isfinite(scores).all()):
+            raise ModelError(f"{self.path}: the model returned values that are not finite; export it again")
+        return masks, scores
+
+
+def _program_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
+        if path.is_file() and path.relative_to(folder).parts[0] != METADATA_PATH.parts[0]:
+            yield path
+
+
+def program_sha256(folder: Union[str, Path]) -> str:
+    """SHA-256 over names, sizes and bytes of everything in a SavedModel but its metadata.
+
+    Raises:
+        ModelError: there is no SavedModel there.
+    """
+    folder = Path(folder)
+    if not (folder / "saved_model.pb").is_file():
+        raise ModelError(
+            f"{folder}: no SavedModel there (saved_model.pb is missing); `python -m runtime export` makes one"
+        )
+    digest = hashlib.sha256()
+    for path in _program_files(folder):
+        name = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+        digest.update(b"%d:%s:%d:" % (len(name), name, path.stat().st_size))
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(_CHUNK), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def pin_file() -> Path:
+    """Where this user's trusted hashes are kept."""
+    if os.environ.get(PIN_VARIABLE):
+        return Path(os.environ[PIN_VARIABLE])
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(base) / "deepfake-unet-industrial" / "trusted_models.json"
+
+
+def pinned() -> dict[str, str]:
+    """Hash → note of the models this user trusts; {} where none is, or the file cannot be read."""
+    try:
+        entries = json.loads(pin_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(note) for key, note in entries.items()} if isinstance(entries, dict) else {}
+
+
+def pin(folder: Union[str, Path]) -> str:
+    """Trust this model from now on, for this user; returns its hash. `export` calls it for what it has just made."""
+    sha256 = program_sha256(folder)
+    path = pin_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps({**pinned(), sha256: str(Path(folder).resolve())}, indent=2), encoding="utf-8")
+    os.replace(temporary, path)
+    return sha256
+
+
+def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]:
+    """(content, SHA-256) of a SavedModel's model.json; ({}, None) if there is none.
+
+    Raises:
+        ModelError: the file is there but is not a JSON object.
+    """
+    path = Path(folder) / METADATA_PATH
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}, None
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: a JSON object is needed")
+    return content, hashlib.sha256(data).hexdigest()
+
+
+def identity(sha256: str, metadata: Mapping[str, Any]) -> str:
+    """What a calibration names a model by: the hash of its weights, which is the same wherever the SavedModel is built
+    anew (the file is not, byte for byte); that of the program where the weights' is not known."""
+    return str(metadata.get("weights_sha256") or sha256)
+
+
+def write_metadata(folder: Union[str, Path], content: dict[str, Any]) -> None:
+    """Replace model.json, atomically."""
+    path = Path(folder) / METADATA_PATH
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def check_trust(folder: Path, sha256: str, trust: bool) -> None:
+    """
+    Raises:
+        ModelError: the hash is not pinned, and the caller does not vouch for the model.
+    """
+    if not (trust or sha256 in pinned()):
+        raise ModelError(
+            f"{folder}: unknown model (SHA-256 {sha256[:16]}…). A SavedModel is a program that runs with your rights; "
+            "if you made it, or trust who did, give --trust_model"
+        )
+
+
+def default_model() -> Path:
+    """Folder of the model that comes with this installation, used where no other is named.
+
+    Raises:
+        ModelError: this installation has none; the message says what to do.
+    """
+    if importlib.util.find_spec(PACKAGED) is None:
+        raise ModelError(
+            "no model named, and none comes with this installation: give --model=FOLDER, as `python -m runtime export` "
+            "writes it"
+        )
+    return Path(importlib.import_module(PACKAGED).model_folder())
+
+
+def load_model(path: Union[str, Path], trust: bool = False) -> LoadedModel:
+    """Load a SavedModel after checking who made it and what it takes.
+
+    Args:
+        trust: load it even if its hash is unknown.
+    Raises:
+        ModelError: missing, unknown and not trusted, damaged, or with another signature.
+    """
+    folder = Path(path)
+    sha256 = program_sha256(folder)
+    check_trust(folder, sha256, trust)
+    metadata, metadata_sha256 = read_metadata(folder)
+    import tensorflow as tf
+
+    try:
+        saved = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise ModelError(f"{folder}: cannot be loaded, damaged or incomplete ({_first_line(error)})") from error
+    signature = saved.signatures.get("serving_default") if hasattr(saved, "signatures") else None
+    side = _check_signature(folder, signature, metadata)
+    margin = metadata.get("face_margin", DEFAULT_FACE_MARGIN)
+    if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 1 <= margin <= 4:
+        raise ModelError(f"{folder / METADATA_PATH}: face_margin={margin!r}, expected a number from 1 to 4")
+    return LoadedModel(folder, sha256, metadata, metadata_sha256, side, float(margin), saved, signature)
+
+
+def _check_signature(folder: Path, signature: Any, metadata: dict[str, Any]) -> int:
+    """Side of the crops.
+
+    Raises:
+        ModelError: the signature is not that of an exported segmenter.
+    """
+    import tensorflow as tf
+
+    wanted = "expected the signature serving_default: images uint8 (B,S,S,3) → mask float32 (B,S,S,1), frame_score (B,)"
+    if signature is None:
+        raise ModelError(f"{folder}: has no serving_default; {wanted}")
+    inputs = signature.structured_input_signature[1]
+    outputs = signature.structured_outputs
+    if set(inputs) != {"images"} or not {"mask", "frame_score"} <= set(outputs):
+        raise ModelError(f"{folder}: takes {sorted(inputs)} and returns {sorted(outputs)}; {wanted}")
+    images, mask, score = inputs["images"], outputs["mask"], outputs["frame_score"]
+    ranks = [len(spec.shape) if spec.shape.rank is not None else None for spec in (images, mask, score)]
+    if images.dtype != tf.uint8 or ranks[0] != 4 or images.shape[-1] != 3:
+        raise ModelError(f"{folder}: its images are {images.dtype.name} {images.shape}; {wanted}")
+    if ranks[1] not in (4, None) or ranks[2] not in (1, None):
+        raise ModelError(f"{folder}: returns mask {mask.shape} and frame_score {score.shape}; {wanted}")
+    side = images.shape[1] if images.shape[1] is not None else metadata.get("input_size")
+    if not isinstance(side, int) or not 16 <= side <= 4096 or images.shape[2] not in (side, None):
+        raise ModelError(f"{folder}: cannot tell the size of its crops (input {images.shape}); {wanted}")
+    return side
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

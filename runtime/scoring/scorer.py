@@ -1,0 +1,378 @@
+"""One video → its result: decode, find and follow faces, crop, predict, score, and say so when there is no answer.
+
+Frames are read one at a time and only numbers and a few small pictures are kept, so memory does not grow with length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import heapq
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Optional, Protocol, Union
+
+import numpy as np
+
+from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
+from mask_generation.faces.tracker import FaceTracker, TrackedFace
+from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
+from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
+from runtime.model import calibration
+from runtime.model.saved_model import LoadedModel, default_model, identity, load_model
+from runtime.scoring import abstention, drawing, manipulation_type
+from runtime.scoring.frame_score import LearnedScorer, features, frame_scores
+from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
+from runtime.scoring.video_score import VideoScore, video_score
+
+# What is collected while the frames of one video go by: faces, crops, masks, scores, pictures; numbers but for a few.
+#
+# Crops wait until a batch is full; then the network sees them all at once.
+
+
+class Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class ScoringParts(Protocol):
+    """What a pass needs of a `Scorer`."""
+
+    model: LoadedModel
+    config: ScoreConfig
+    learned: LearnedScorer | None
+
+
+class _Waiting(NamedTuple):
+    """A face that waits for the batch to be full: `small` is its frame, reduced by `factor`."""
+
+    frame_index: int
+    time_s: float
+    face: TrackedFace
+    square: CropGeometry
+    crop: np.ndarray
+    small: np.ndarray
+    factor: float
+
+
+class Pass:
+    """What is collected while the frames of one video go by."""
+
+    def __init__(self, scorer: ScoringParts, info: VideoInfo, tracker: FaceTracker, watch: Stopwatch) -> None:
+        self._scorer, self.info, self._tracker, self._watch = scorer, info, tracker, watch
+        self.indices: list[int] = []
+        self.times: list[float] = []
+        self.rows: list[FaceRow] = []
+        self.regions: list[manipulation_type.FrameRegions] = []
+        self.dropped = 0
+        self.decode: dict[str, Any] = {}
+        self._waiting: list[_Waiting] = []
+        self._best: list[tuple[float, int, drawing.Evidence]] = []  # a heap of the highest scores
+
+    def add(self, frame: Frame) -> None:
+        self.indices.append(frame.index)
+        self.times.append(frame.time_s)
+        with self._watch.stage("detect"):
+            faces = self._tracker.update(frame)
+        limit = self._scorer.config.max_faces
+        self.dropped += max(0, len(faces) - limit)
+        with self._watch.stage("crop"):
+            # Faces wait with their frames reduced: a batch of 4K frames would be half a gigabyte.
+            small, factor = drawing.reduce_frame(frame.rgb)
+            for face in faces[:limit]:
+                square = crop_geometry(face.box, self._scorer.model.face_margin)
+                crop = square.crop(frame.rgb, self._scorer.model.input_size)
+                self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
+        if len(self._waiting) >= self._scorer.config.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Predict on the crops that wait, score them, and keep the most suspicious as pictures."""
+        if not self._waiting:
+            return
+        scorer, config = self._scorer, self._scorer.config
+        with self._watch.stage("network"):
+            crops = np.stack([waiting.crop for waiting in self._waiting])
+            masks, own = scorer.model.predict(crops, config.batch_size)
+        with self._watch.stage("measure"):
+            scores = frame_scores(masks, own, config.scorer, scorer.learned)
+            for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
+                self._keep(waiting, mask, float(score), row)
+        self._waiting.clear()
+
+    def _keep(self, waiting: _Waiting, mask: np.ndarray, score: float, row: np.ndarray) -> None:
+        face, square, crop = waiting.face, waiting.square, waiting.crop
+        box, scale = face.box, crop.shape[0] / square.side
+        x0, y0, x1, y1 = (round(float(v), 1) for v in box)
+        self.rows.append(
+            FaceRow(
+                frame_index=waiting.frame_index,
+                time_s=round(waiting.time_s, 4),
+                track=face.track,
+                score=round(score, 6),
+                x0=x0,
+                y0=y0,
+                x1=x1,
+                y1=y1,
+                detection=round(float(face.detection.score), 4),
+                face_px=round(max(box.width, box.height), 1),
+                sharpness=round(abstention.sharpness(crop), 2),
+                brightness=round(abstention.brightness(crop), 1),
+                features=tuple(round(float(v), 5) for v in row),
+            )
+        )
+        points = (np.asarray(face.detection.landmarks) - (square.x0, square.y0)) * scale
+        self.regions.append(manipulation_type.measure(mask, points))
+        keep = 3 * self._scorer.config.evidence  # more than are shown, so that they can be chosen apart in time
+        rank = len(self.rows)
+        if len(self._best) < keep or score > self._best[0][0]:
+            x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
+            item = drawing.Evidence(
+                index=waiting.frame_index,
+                time_s=waiting.time_s,
+                track=face.track,
+                score=score,
+                frame=waiting.small,
+                square_xyxy=(x0, y0, x0 + side, y0 + side),
+                crop=crop,
+                mask=mask.astype(np.float16),
+            )
+            (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
+
+    def evidence(self) -> tuple[drawing.Evidence, ...]:
+        """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
+        wanted = self._scorer.config.evidence
+        ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
+        spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
+        chosen: list[drawing.Evidence] = []
+        for item in ranked:
+            near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
+            if not near and item.score >= ranked[0].score / 2:
+                chosen.append(item)
+        chosen += [item for item in ranked if item not in chosen]
+        return tuple(sorted(chosen[:wanted], key=lambda item: (item.time_s, item.track)))
+
+
+PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
+LEARNED_KEY = "learned_scorer"  # in model.json
+_CHUNK = 1 << 20
+
+
+class Scorer:
+    """A model and a face detector, ready for one video after another.
+
+    Args:
+        detector: None: MTCNN with the configuration's sizes.
+    Raises:
+        ValueError: the configuration asks for a learned scorer that the model lacks.
+        CalibrationError: the model's calibration is damaged.
+    """
+
+    def __init__(
+        self, model: LoadedModel, config: Optional[ScoreConfig] = None, detector: Optional[FaceDetector] = None
+    ) -> None:
+        self.model, self.config = model, (config or ScoreConfig()).for_model(model.sha256, model.metadata)
+        self.detector = detector or MtcnnDetector(self.config.detect_size, self.config.detect_retry_size)
+        scoring = self.config.scoring(identity(model.sha256, model.metadata))
+        self.calibration, self.calibration_note = calibration.of_model(model.metadata, scoring)
+        self.domain = abstention.domain_of(model.metadata)
+        self.learned: Optional[LearnedScorer] = None
+        if self.config.scorer.name == "learned":
+            if LEARNED_KEY not in model.metadata:
+                raise ValueError("scorer=learned: this model has no learned scorer; choose another --scorer")
+            self.learned = LearnedScorer.from_dict(model.metadata[LEARNED_KEY])
+
+    def warm_up(self) -> None:
+        """Build what is built on first use, so that the first video's timings are like the others'."""
+        side = self.model.input_size
+        self.model.predict(np.zeros((1, side, side, 3), np.uint8))
+        self.detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+    def score(self, path: PathLike) -> VideoResult:
+        """Score one file. Nothing that is wrong with the file raises: it becomes a state with a reason."""
+        watch = Stopwatch()
+        shown, sha256 = printable(path), None
+        start = time.perf_counter()
+        try:
+            with watch.stage("hash"):
+                sha256 = file_sha256(path)
+            run = self._look(path, watch)
+            result = self._judge(run, watch)
+        except VideoError as error:
+            result = VideoResult(shown, error.state, error.reason)
+        watch.seconds["total"] = time.perf_counter() - start
+        timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
+        return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
+
+    def _look(self, path: PathLike, watch: Stopwatch) -> Pass:
+        """Decode the sampled frames and predict on every face in them."""
+        with VideoReader(path, self.config.limits) as reader:
+            info = reader.info
+            count = info.frames
+        if count is None and self.config.frames and self.config.fps is None:
+            with watch.stage("decode"):
+                count = count_frames(path, self.config.limits)
+        run = self._pass_over(path, info, self._indices(info, count), watch)
+        readable = run.decode["decoded"] + run.decode["corrupt"]
+        if run.decode["problem"] and count and readable < count / 2 and self.config.frames and not self.config.fps:
+            # Cut short: most samples fell into the part that is not there. Spread them over what is.
+            run = self._pass_over(path, info, sample_indices(readable, self.config.frames), watch)
+            run.decode["problem"] = run.decode["problem"] or f"{readable} of {count} declared frames are there"
+        return run
+
+    def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
+        if self.config.fps is not None:
+            known = count or int((info.duration_s or 0) * (info.fps or 0))
+            return indices_at_rate(known, info.fps, self.config.fps) if known else None
+        return sample_indices(count, self.config.frames) if self.config.frames and count else None
+
+    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: Stopwatch) -> Pass:
+        spacing = 0.0
+        if indices and len(indices) > 1 and info.fps:
+            spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
+        gap = max(TRACK_GAP_S, 3 * spacing)
+        run = Pass(self, info, FaceTracker(self.detector, self.config.detect_every_s, gap), watch)
+        with VideoReader(path, self.config.limits) as reader:
+            for frame in reader.frames(indices):
+                run.add(frame)
+            run.flush()
+            stats = reader.stats
+        watch.seconds["decode"] = watch.seconds.get("decode", 0.0) + stats.seconds
+        run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
+        return run
+
+    def _judge(self, run: Pass, watch: Stopwatch) -> VideoResult:
+        """From frame scores to an answer, or to the reason why there is none."""
+        thresholds = self.config.thresholds
+        base: dict[str, Any] = {
+            "path": "",
+            "video": dataclasses.asdict(run.info),
+            "decode": run.decode,
+            "frames_sampled": len(run.times),
+            "frames_with_face": len({row.frame_index for row in run.rows}),
+            "sample_times_s": tuple(round(t, 4) for t in run.times),
+            "rows": tuple(run.rows),
+        }
+        damage = _damage(run.decode)
+        if len(run.times) < thresholds.min_frames:
+            reason = f"{len(run.times)} frames can be read, {thresholds.min_frames} are needed"
+            return VideoResult(state=TOO_SHORT, reason=_joined(reason, damage), **base)
+        if not run.rows:
+            reason = f"no face found in any of {len(run.times)} frames"
+            return VideoResult(state=NO_FACE, reason=_joined(reason, damage), **base)
+        with watch.stage("aggregate"):
+            scored, order = self._aggregate(run)
+        base["faces"] = tuple(_face_summary(run, track, result) for track, result in zip(order, scored.tracks))
+        base["evidence"] = run.evidence()
+        faces = [dataclasses.asdict(row) for row in run.rows]
+        abstain = abstention.reason_to_abstain(faces, base["frames_with_face"], thresholds, self.domain)
+        if abstain:
+            return VideoResult(state=INCONCLUSIVE, reason=_joined(abstain, damage), **base)
+        dropped = f"{run.dropped} faces beyond --max_faces were not looked at" if run.dropped else ""
+        reason = _joined(damage, dropped)
+        probability = self.calibration.probability(scored.score) if self.calibration else None
+        return VideoResult(
+            state=PARTIAL if reason else OK,
+            reason=reason,
+            score=scored.score,
+            verdict=scored.verdict,
+            probability=probability,
+            probability_note=self.calibration_note,
+            segments=tuple((s.start_s, s.end_s, s.score) for s in scored.segments),
+            character=dataclasses.asdict(self._character(run, scored, order)),
+            **base,
+        )
+
+    def _aggregate(self, run: Pass) -> tuple[VideoScore, list[int]]:
+        """(video score, track numbers in the order of its tracks)."""
+        order = sorted({row.track for row in run.rows})
+        place = {index: at for at, index in enumerate(run.indices)}
+        tracks = np.full((len(order), len(run.indices)), np.nan)
+        for row in run.rows:
+            tracks[order.index(row.track), place[row.frame_index]] = row.score
+        times = np.maximum.accumulate(np.array(run.times))  # damaged files may hold time stamps that jump back
+        return video_score(list(tracks), times, self.config.aggregate), order
+
+    def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Character:
+        threshold = self.config.aggregate.cut
+        tracks: dict[int, list[manipulation_type.FrameRegions]] = {track: [] for track in order}
+        for row, regions in zip(run.rows, run.regions):
+            if not scored.is_fake or row.score > threshold:
+                tracks[row.track].append(regions)
+        return manipulation_type.characterise(list(tracks.values()), scored.is_fake)
+
+
+def _face_summary(run: Pass, track: int, result: Any) -> dict[str, Any]:
+    rows = [row for row in run.rows if row.track == track]
+    return {
+        "track": track,
+        "score": result.score,
+        "frames": len(rows),
+        "segments": [list(segment) for segment in result.segments],
+        "face_px": float(np.median([row.face_px for row in rows])),
+        "first_s": rows[0].time_s,
+        "last_s": rows[-1].time_s,
+    }
+
+
+def _damage(decode: dict[str, Any]) -> str:
+    if decode.get("problem"):
+        return str(decode["problem"])
+    parts = [f"{decode[name]} {what}" for name, what in _DAMAGE.items() if decode.get(name)]
+    return ", ".join(parts)
+
+
+_DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def file_sha256(path: PathLike) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read (the decoder says why)."""
+    if not os.path.isfile(path):
+        return None
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(_CHUNK), b""):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def score_video(
+    path: PathLike,
+    model: Union[str, os.PathLike[str], LoadedModel, None] = None,
+    config: Optional[ScoreConfig] = None,
+    trust: bool = False,
+    detector: Optional[FaceDetector] = None,
+) -> VideoResult:
+    """Score one video file.
+
+    Args:
+        model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the one that
+            comes with this installation.
+        trust: load a model whose hash is unknown; a SavedModel is a program.
+    Raises:
+        ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
+    """
+    if model is None:
+        model = load_model(default_model(), trust=True)
+    loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
+    return Scorer(loaded, config, detector).score(path)

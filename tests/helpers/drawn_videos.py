@@ -1,0 +1,104 @@
+"""Drawn clips with skin-coloured ovals for faces, and a detector that finds exactly those."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from mask_generation.faces.detector import Box, Detection
+from runtime.scoring.manipulation_type import box_points
+
+SKIN = (205, 150, 110)
+GREEN = (40, 230, 40)
+FPS = 16
+
+
+class OvalDetector:
+    """Finds every skin-coloured oval; stands in for MTCNN, which needs photographs and time."""
+
+    def detect(self, rgb: np.ndarray) -> list[Detection]:
+        red, green, blue = (rgb[..., c].astype(int) for c in range(3))
+        fake = (green > red + 60) & (green > blue + 60)
+        skin = ((red > 150) & (red - blue > 50)) | fake
+        _, _, stats, _ = cv2.connectedComponentsWithStats(skin.astype(np.uint8))
+        found = []
+        for x, y, width, height, area in stats[1:]:
+            if area > 200:
+                xyxy = (float(x), float(y), float(x + width), float(y + height))
+                found.append(Detection(Box(*xyxy), 0.99, box_points(xyxy).astype(np.float32)))
+        return sorted(found, key=lambda face: face.box.x0)
+
+    def refine(self, rgb: np.ndarray, boxes: list[Box]) -> list[Detection | None]:
+        faces = self.detect(rgb)
+        return [max(faces, key=lambda face: face.box.iou(box), default=None) for box in boxes]
+
+
+def frame(faces: int, fake: Collection[int] = (), shift: int = 0, size: tuple[int, int] = (96, 72)) -> np.ndarray:
+    """A picture with ovals of the given size beside each other on grey; the fake ones have a green mouth."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    picture = np.full((160, max(160, 140 * faces), 3), 90, np.uint8)
+    for face in range(faces):
+        centre = (70 + 140 * face + shift, 80)
+        cv2.ellipse(picture, centre, (height // 2, width // 2), 0, 0, 360, SKIN, -1)
+        for side in (-1, 1):
+            cv2.circle(
+                picture,
+                (centre[0] + side * height // 5, centre[1] - width // 10),
+                max(2, width // 20),
+                (20, 20, 20),
+                -1,
+            )
+        if face in fake:
+            cv2.ellipse(picture, (centre[0], centre[1] + width // 4), (height // 4, width // 8), 0, 0, 360, GREEN, -1)
+    speckle = rng.integers(-12, 13, picture.shape[:2])[..., None]
+    return np.clip(picture.astype(int) + speckle, 0, 255).astype(np.uint8)
+
+
+def clip(
+    path: Path, frames: int = 32, faces: int = 1, fake: dict[int, Collection[int]] | None = None, **options: object
+) -> Path:
+    """Write a clip of `frames` pictures; `fake` maps a face to the frames in which it is fake."""
+    fake = fake or {}
+    pictures = [
+        frame(faces, [face for face, when in fake.items() if i in when], shift=i % 3, **options) for i in range(frames)
+    ]
+    return write(path, pictures)
+
+
+def write(path: Path, pictures: list[np.ndarray], rate: int = FPS, faststart: bool = False) -> Path:
+    """Encode (H,W,3) uint8 pictures as H.264."""
+    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "g": "8"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def turned(path: Path) -> Path:
+    """Rewrite an .mp4 as an upright phone writes it: stored as it is, with the order to show it turned clockwise."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # the display matrix of a version-0 track header, ISO/IEC 14496-12
+    data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def voice(path: Path, seconds: float = 1.0) -> Path:
+    """A file with sound and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        samples = (3000 * np.sin(np.arange(int(16000 * seconds)) / 8)).astype(np.int16)[None]
+        sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        sound.sample_rate = 16000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    return path

@@ -1,0 +1,75 @@
+"""Scorers for worker processes in tests: one without TensorFlow that obeys the file's content, one that sees ovals.
+
+Workers are started anew and import what they run, so these live in a module of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from mask_generation.video.types import UNREADABLE, printable
+from runtime.scoring.batch import WorkerSetup
+from runtime.scoring.result import OK, VideoResult
+
+LOG = "SCORED_LOG"  # environment variable: file that gets a line for each file looked at
+
+
+class Obedient:
+    """Does what the file says: a number is its score; die, hang, break, slow N are what they say."""
+
+    def score(self, path: bytes) -> VideoResult:
+        words = Path(os.fsdecode(path)).read_text().split()
+        if os.environ.get(LOG):
+            with open(os.environ[LOG], "a") as log:  # one short write: atomic
+                log.write(f"{os.path.basename(os.fsdecode(path))}\n")
+        if words[0] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if words[0] == "hang":
+            time.sleep(1000)
+        if words[0] == "break":
+            raise ZeroDivisionError("a bug")
+        if words[0] == "damaged":
+            return VideoResult(printable(path), UNREADABLE, "damaged")
+        if words[0] == "slow":
+            time.sleep(float(words[1]))
+        return VideoResult(printable(path), OK, "", score=float(words[-1]), verdict="real")
+
+
+def build_obedient(setup: WorkerSetup) -> Any:
+    return Obedient()
+
+
+def build_failing(setup: WorkerSetup) -> Any:
+    raise ValueError("the model is missing")
+
+
+def build_dying(setup: WorkerSetup) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build_ovals(setup: WorkerSetup) -> Any:
+    """The real scorer with the drawn clips' detector."""
+    from runtime.model.saved_model import load_model
+    from runtime.scoring.scorer import Scorer
+    from tests.helpers.drawn_videos import OvalDetector
+
+    return Scorer(load_model(setup.model, setup.trust), setup.config, OvalDetector())
+
+
+def main(words: list[str]) -> int:
+    """`python -m tests.helpers.quick_scorer score …`: the product's command line with `Obedient` for a scorer."""
+    from runtime.__main__ import main as command
+    from runtime.scoring import batch
+
+    batch.build_scorer = build_obedient
+    return command(words)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

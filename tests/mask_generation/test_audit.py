@@ -1,0 +1,110 @@
+"""Before any work: what is there, what is not, and who is in two splits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mask_generation import __main__ as command
+from mask_generation.audit import audit
+from mask_generation.datasets import find
+from mask_generation.datasets.base import Options
+from tests.helpers import drawn_pairs, drawn_records, drawn_trees
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Two originals with a fake each; one fake is cut short, one file is no video, one original is missing."""
+    folder = tmp_path_factory.mktemp("videos")
+    table = drawn_pairs.pairs_csv(folder, 3, splits=("train", "val", "test"))
+    whole = drawn_pairs.drawn_videos.write(folder / "whole.mp4", drawn_pairs.pictures(20), faststart=True).read_bytes()
+    (folder / "00_fake.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    (folder / "01_fake.mp4").write_text("not a video\n" * 20)
+    with table.open("a") as stream:
+        stream.write("02_fake.mp4,gone.mp4,lost,train\n")
+    return table
+
+
+def rows(result):
+    return {(part.method, part.label): part for part in result.parts}
+
+
+@pytest.mark.parametrize("check, broken", [("list", 0), ("open", 1), ("read", 2)])
+def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
+    result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", check)
+    part = rows(result)["mouth", 1]
+    assert (part.found, part.broken) == (3, broken)
+    assert (part.train, part.val, part.test) == (1, 1, 1)
+    assert part.bytes > 1000
+    assert rows(result)["lost", 1].unpaired == 1
+    states = [row["state"] for row in result.problems]
+    assert sorted(states) == sorted(["original_missing", *["unreadable", "partial"][:broken]])
+    assert all(row["reason"] for row in result.problems)
+    assert result.ok
+
+
+def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
+    assert command.main(["audit", f"--pairs={videos}", f"--json={tmp_path / 'audit.json'}"]) == 0
+    out = capsys.readouterr().out
+    assert "3 originals to work on, in 3 components" in out
+    assert "1 original_missing, 1 unreadable" in out
+    document = json.loads((tmp_path / "audit.json").read_text())
+    assert document["ok"] is True
+    assert {part["method"] for part in document["parts"]} == {"original", "mouth", "lost"}
+    assert command.main(["audit", f"--pairs={videos}", "--json=-"]) == 0
+    assert json.loads(capsys.readouterr().out)["groups"] == 3
+
+
+def test_a_leak_fails_the_audit_and_the_strict_split_mends_it(tmp_path, capsys):
+    drawn_trees.faceforensics(tmp_path, [("755", "750"), ("756", "760")])
+    drawn_trees.split_files(tmp_path / "splits", train=[("756", "760")], test=[("755", "750")])
+    arguments = ["audit", f"--data_dir={tmp_path}", "--check=list"]
+    assert command.main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "LEAK: 1 people or sources" in out
+    assert "ffpp:youtube:755 in train and test" in out
+    assert command.main([*arguments, "--split=strict"]) == 0
+    out = capsys.readouterr().out
+    assert "No person, target, source or YouTube clip is in two splits." in out
+    assert "4 split_leak" in out
+
+
+def test_a_data_set_without_anything_to_use_fails(tmp_path, capsys):
+    drawn_trees.dfdc(tmp_path, {"": {"a.mp4": "gone.mp4"}})
+    assert command.main(["audit", f"--data_dir={tmp_path}", "--check=list"]) == 1
+    assert "Nothing that could be used." in capsys.readouterr().out
+
+
+def test_missing_files_of_a_list_are_counted(tmp_path):
+    drawn_trees.dfdc(tmp_path, {"": {"a.mp4": None, "b.mp4": "a.mp4", "gone.mp4": "a.mp4", "gone2.mp4": None}})
+    result = audit(find(str(tmp_path), "auto", Options()), "x", "official", "list")
+    assert {key: (part.found, part.missing) for key, part in rows(result).items()} == {
+        ("real", 0): (1, 1),
+        ("dfdc", 1): (1, 1),
+    }
+
+
+def test_records_are_audited_for_damage_and_leaks(tmp_path, capsys):
+    from mask_generation import shards
+
+    for split, number in (("train", 0), ("test", 40)):
+        shards.write_part(tmp_path / f"{split}-00000-of-00001", [drawn_records.group(number)], [], {})
+    assert command.main(["audit", f"--records={tmp_path}"]) == 0
+    assert "2 shards, 0 damaged" in capsys.readouterr().out
+    import dataclasses
+
+    same = dataclasses.replace(drawn_records.group(1), split="test")  # the person of group 0
+    shards.write_part(tmp_path / "test-00000-of-00001", [same], [], {})
+    assert command.main(["audit", f"--records={tmp_path}"]) == 1
+    assert "person0 in test and train" in capsys.readouterr().out
+    (tmp_path / "train-00000-of-00001.tfrecord").write_bytes(b"")
+    assert command.main(["audit", f"--records={tmp_path}"]) == 1
+    assert "1 damaged" in capsys.readouterr().out
+
+
+def test_wrong_commands_are_told_so(tmp_path, capsys):
+    assert command.main(["audit"]) == 2
+    assert command.main(["audit", f"--records={tmp_path}", "--pairs=x.csv"]) == 2
+    assert command.main(["audit", f"--records={tmp_path}"]) == 1
+    assert "no records" in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""Each kind of bad file ends in a state and a reason that names what is wrong, never in another exception."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_generation.video import reader as video
+from mask_generation.video.reader import VideoReader, read_frames
+from mask_generation.video.types import Limits, VideoError
+from tests.helpers import drawn_videos, odd_videos
+
+
+def read_all(path, limits=None):
+    """Number of frames; reads colours and luma, as the pipeline does."""
+    with VideoReader(path, limits) as reader:
+        count = sum(1 for _ in reader.frames())
+    with VideoReader(path, limits) as reader:
+        for _ in reader.greys():
+            pass
+    return count
+
+
+def failure(path, limits=None):
+    with pytest.raises(VideoError) as caught:
+        read_all(path, limits)
+    assert Path(os.fsdecode(path)).name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value.state, caught.value.reason
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Its index lies in front, so that the beginning of the file alone is of use."""
+    return drawn_videos.write(tmp_path_factory.mktemp("clip") / "clip.mp4", odd_videos.pictures(60), faststart=True)
+
+
+def missing(folder, clip):
+    return folder / "none.mp4"
+
+
+def empty(folder, clip):
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def directory(folder, clip):
+    (folder / "folder.mp4").mkdir()
+    return folder / "folder.mp4"
+
+
+def dangling(folder, clip):
+    (folder / "link.mp4").symlink_to(folder / "gone.mp4")
+    return folder / "link.mp4"
+
+
+def pipe(folder, clip):
+    os.mkfifo(folder / "pipe.mp4")  # opening it would wait for ever
+    return folder / "pipe.mp4"
+
+
+def text(folder, clip):
+    (folder / "text.mp4").write_text("<html>Sign in to watch this video</html>")
+    return folder / "text.mp4"
+
+
+def play_list(folder, clip):
+    (folder / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\n{clip}\n")
+    return folder / "list.mp4"
+
+
+def hidden_play_list(folder, clip):
+    (folder / "list.mp4").write_bytes(f"ffconcat version 1.0\nfile {clip}\n".encode() + bytes(40))
+    return folder / "list.mp4"
+
+
+def noise(folder, clip):
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    return folder / "noise.mp4"
+
+
+def no_index(folder, clip):
+    data = odd_videos.write(folder / "whole.mp4", odd_videos.pictures(20)).read_bytes()  # its index lies at the end
+    (folder / "cut.mp4").write_bytes(data[: len(data) // 2])
+    return folder / "cut.mp4"
+
+
+def header_only(folder, clip):
+    data = clip.read_bytes()
+    (folder / "head.mp4").write_bytes(data[: data.index(b"mdat") + 8])
+    return folder / "head.mp4"
+
+
+def sound(folder, clip):
+    return odd_videos.audio_only(folder / "sound.mp4")
+
+
+def huge_claim(folder, clip):
+    return odd_videos.claim_size(folder / "huge.mp4", 12000, 9000)
+
+
+def absurd_claim(folder, clip):
+    return odd_videos.claim_size(folder / "huge.mp4", 2**31 - 1, 2**31 - 1)
+
+
+def empty_8k(folder, clip):
+    return odd_videos.claim_size(folder / "8k.mp4", 7680, 4320)
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "reason"),
+    [
+        (missing, video.UNREADABLE, "no such file"),
+        (empty, video.UNREADABLE, "empty file"),
+        (directory, video.UNREADABLE, "a directory"),
+        (dangling, video.UNREADABLE, "gone.mp4, which does not exist"),
+        (pipe, video.UNREADABLE, "no regular file"),
+        (text, video.UNREADABLE, "a text file or a play list"),
+        (play_list, video.UNREADABLE, "a text file or a play list"),
+        (hidden_play_list, video.UNREADABLE, "a text file or a play list"),
+        (noise, video.UNREADABLE, "no video that FFmpeg knows"),
+        (no_index, video.UNREADABLE, "damaged at its start"),
+        (header_only, video.UNREADABLE, "not one frame can be decoded"),
+        (sound, video.UNSUPPORTED, "no video stream (audio only)"),
+        (huge_claim, video.UNSUPPORTED, "12000x9000 pixels, over the limit of 8192x8192"),
+        (absurd_claim, video.UNREADABLE, "no video that FFmpeg knows"),
+        (empty_8k, video.UNREADABLE, "not one frame can be decoded"),
+    ],
+)
+def test_state_and_reason(tmp_path, clip, make, state, reason):
+    found_state, found_reason = failure(make(tmp_path, clip))
+    assert found_state == state
+    assert reason in found_reason
+
+
+def test_no_permission():
+    # Not under tmp_path, whose parents only their owner may enter; and not as root, whom no permission stops.
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o755)
+        path = odd_videos.write(folder / "secret.mp4", odd_videos.pictures(1))
+        path.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            assert failure(path) == (video.UNREADABLE, "no permission to read it")
+        finally:
+            if root:
+                os.seteuid(0)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("limits", "state", "reason"),
+    [
+        (
+            Limits(max_width=63),
+            video.UNSUPPORTED,
+            "64x48 pixels, over the limit of 63x8192 (--max_width, --max_height)",
+        ),
+        (Limits(max_height=47), video.UNSUPPORTED, "over the limit of 8192x47"),
+        (Limits(max_duration_s=3), video.UNSUPPORTED, "4 s long, over the limit of 3 s (--max_duration_s)"),
+        (Limits(max_bytes=1000), video.UNSUPPORTED, "over the limit of 1000 (--max_bytes)"),
+        (Limits(timeout_s=0), video.TIMEOUT, "decoding took longer than 0 s (--timeout_s)"),
+    ],
+)
+def test_limits_are_kept_and_named(clip, limits, state, reason):
+    found_state, found_reason = failure(clip, limits)
+    assert found_state == state
+    assert reason in found_reason
+
+
+def test_without_limits_everything_passes(clip):
+    assert read_all(clip, Limits(None, None, None, None, None)) == 60
+
+
+def test_time_spent_by_the_user_of_the_frames_does_not_count(clip, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(video.VideoReader._Clock.__init__.__globals__["time"], "monotonic", lambda: now[0])
+    with VideoReader(clip, Limits(timeout_s=5)) as reader:
+        for _ in reader.frames():
+            now[0] += 100.0
+        assert reader.stats.seconds == 0
+
+
+def test_a_file_cut_short_gives_its_frames_and_says_so(tmp_path, clip):
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    with VideoReader(tmp_path / "cut.mp4") as reader:
+        count = sum(1 for _ in reader.frames())
+        assert 5 < count < 60
+        assert reader.stats.partial
+        assert "of 60 declared frames are there" in reader.stats.problem
+
+
+def test_a_matroska_file_cut_short_says_so_too(tmp_path):
+    path = odd_videos.write(tmp_path / "whole.mkv", odd_videos.pictures(60), options={"g": "10"})
+    with VideoReader(path) as reader:  # it declares no number of frames, only how long they last
+        assert sum(1 for _ in reader.frames()) == 60
+        assert not reader.stats.partial
+    (tmp_path / "cut.mkv").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with VideoReader(tmp_path / "cut.mkv") as reader:
+        assert sum(1 for _ in reader.frames()) < 60
+        assert "of 6.0 s are there" in reader.stats.problem
+
+
+def test_damage_in_the_middle_is_counted_and_the_rest_is_read(tmp_path, clip):
+    data = bytearray(clip.read_bytes())
+    middle = (data.index(b"mdat") + len(data)) // 2
+    data[middle : middle + 120] = bytes(120)
+    (tmp_path / "hurt.mp4").write_bytes(bytes(data))
+    with VideoReader(tmp_path / "hurt.mp4") as reader:
+        indices = [frame.index for frame in reader.frames()]
+        assert reader.stats.failed + reader.stats.corrupt > 0
+        assert reader.stats.partial
+    assert indices[0] == 0
+    assert max(indices) >= 50
+
+
+def test_a_picture_that_changes_size_ends_the_reading(tmp_path):
+    parts = [odd_videos.write(tmp_path / f"{w}.ts", odd_videos.pictures(8, 48, w)).read_bytes() for w in (64, 96)]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with VideoReader(tmp_path / "both.ts") as reader:
+        assert {frame.rgb.shape for frame in reader.frames()} == {(48, 64, 3)}
+        assert "changes size" in reader.stats.problem
+
+
+def test_a_photograph_named_as_a_video_is_one_frame(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), odd_videos.pictures(1)[0])
+    (tmp_path / "a.jpg").rename(tmp_path / "a.mp4")
+    assert read_all(tmp_path / "a.mp4") == 1
+
+
+def test_files_are_closed_whatever_happens(tmp_path, clip):
+    before = len(os.listdir("/proc/self/fd"))
+    for make in (noise, sound, huge_claim):
+        failure(make(tmp_path, clip))
+    next(read_frames(clip)).rgb  # noqa: B018  dropped after one frame
+    assert len(os.listdir("/proc/self/fd")) == before

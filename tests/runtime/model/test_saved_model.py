@@ -1,0 +1,127 @@
+"""Loading exported models: trust first, then the signature; every refusal says what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runtime.model import saved_model
+from runtime.model.saved_model import ModelError, default_model, load_model
+from tests.helpers import drawn_model
+
+
+@pytest.fixture(autouse=True)
+def own_pins(tmp_path, monkeypatch):
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "config" / "pins.json"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return drawn_model.save(tmp_path_factory.mktemp("model") / "green")
+
+
+def save(folder, function, dtype=tf.uint8, shape=(None, 32, 32, 3), name="images"):
+    module = tf.Module()
+    module.serve = tf.function(function, [tf.TensorSpec(shape, dtype, name=name)])
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    return folder
+
+
+def test_batches_do_not_change_the_answer(folder):
+    model = load_model(folder, trust=True)
+    crops = np.random.default_rng(0).integers(0, 256, (5, drawn_model.SIDE, drawn_model.SIDE, 3), np.uint8)
+    masks, scores = model.predict(crops, batch_size=2)
+    assert (masks.shape, masks.dtype, scores.shape) == ((5, drawn_model.SIDE, drawn_model.SIDE), np.float32, (5,))
+    np.testing.assert_allclose(masks, model.predict(crops, 16)[0], atol=1e-6)
+    assert [len(part) for part in model.predict(crops[:0])] == [0, 0]
+    for wrong in (crops[:, :32], crops.astype(np.float32)):
+        with pytest.raises(ValueError, match="expected uint8"):
+            model.predict(wrong)
+
+
+def test_unknown_models_are_refused_until_pinned(folder):
+    with pytest.raises(ModelError, match=r"runs with your rights.*--trust_model"):
+        load_model(folder)
+    saved_model.pin(folder)
+    assert load_model(folder).sha256 == saved_model.program_sha256(folder)
+    saved_model.pin_file().write_text("damaged")
+    with pytest.raises(ModelError, match="unknown model"):
+        load_model(folder)
+
+
+def test_nothing_is_executed_before_the_trust_is_checked(folder, monkeypatch):
+    monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(ModelError):
+        load_model(folder)
+
+
+def outputs(images):
+    mask = tf.cast(images[..., :1], tf.float32) / 255
+    return {"mask": mask, "frame_score": tf.reduce_mean(mask, axis=(1, 2, 3))}
+
+
+@pytest.mark.parametrize(
+    "function, options, message",
+    [
+        (lambda images: {"mask": outputs(images)["mask"]}, {}, "returns"),
+        (outputs, {"dtype": tf.float32}, "float32"),
+        (lambda x: outputs(x), {"name": "x"}, r"takes \['x'\]"),
+        (outputs, {"shape": (None, 32, 32, 4)}, "images are uint8"),
+        (outputs, {"shape": (None, None, None, 3)}, "cannot tell the size"),
+    ],
+)
+def test_other_signatures_are_refused(tmp_path, function, options, message):
+    with pytest.raises(ModelError, match=message):
+        load_model(save(tmp_path / "other", function, **options), trust=True)
+
+
+def test_values_that_are_not_finite_are_no_answer(tmp_path):
+    def broken(images):
+        found = outputs(images)
+        return {**found, "mask": found["mask"] / 0.0}
+
+    model = load_model(save(tmp_path / "broken", broken), trust=True)
+    with pytest.raises(ModelError, match="not finite"):
+        model.predict(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_missing_damaged_and_odd_metadata_are_named(tmp_path, folder):
+    with pytest.raises(ModelError, match=r"no SavedModel there.*export"):
+        load_model(tmp_path, trust=True)
+    copy = drawn_model.save(tmp_path / "copy")
+    for content, message in (("{", "damaged"), ("[]", "JSON object"), ('{"face_margin": "wide"}', "face_margin")):
+        (copy / saved_model.METADATA_PATH).write_text(content)
+        with pytest.raises(ModelError, match=message):
+            load_model(copy, trust=True)
+    (copy / saved_model.METADATA_PATH).unlink()
+    assert load_model(copy, trust=True).face_margin == saved_model.DEFAULT_FACE_MARGIN
+    (copy / "variables" / "variables.index").unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(copy, trust=True)
+
+
+def test_metadata_are_written_whole_and_come_back(tmp_path):
+    saved_model.write_metadata(tmp_path, {"a": [1, 2]})
+    content, sha256 = saved_model.read_metadata(tmp_path)
+    assert content == {"a": [1, 2]}
+    assert len(sha256) == 64
+    assert json.loads((tmp_path / saved_model.METADATA_PATH).read_text()) == content
+    assert saved_model.read_metadata(tmp_path / "none") == ({}, None)
+
+
+def test_without_a_model_that_comes_along_the_default_says_so(monkeypatch):
+    monkeypatch.setattr(saved_model, "PACKAGED", "runtime.not_there")
+    with pytest.raises(ModelError, match="none comes with this installation: give --model"):
+        default_model()
+
+
+def test_the_default_is_the_model_that_comes_along(tmp_path, folder, monkeypatch):
+    (tmp_path / "model_along.py").write_text(f"def model_folder(): return {str(folder)!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(saved_model, "PACKAGED", "model_along")
+    assert default_model() == folder
+    sys.modules.pop("model_along", None)

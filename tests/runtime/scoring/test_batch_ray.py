@@ -1,0 +1,49 @@
+"""Scoring on a real Ray of its own; skipped with a message where Ray is not installed. Jobs in general: test_ray.py."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+
+import pytest
+
+from mask_generation.parallel import processes, ray
+from runtime.scoring.batch import PoolError, WorkerSetup, finish, job_for, score_all
+from runtime.scoring.result import ScoreConfig
+from tests.helpers import quick_scorer
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install -e .[ray] -c constraints.txt")
+
+
+def score(tmp_path, contents, build=quick_scorer.build_obedient, timeout_s=60.0):
+    jobs = []
+    for index, content in enumerate(contents):
+        (tmp_path / f"{index}.mp4").write_text(content)
+        jobs.append(job_for(os.fsencode(tmp_path / f"{index}.mp4"), "settings"))
+    (tmp_path / "out").mkdir()
+    setup = WorkerSetup("m", True, ScoreConfig(), 1, functools.partial(finish, str(tmp_path / "out"), False), build)
+    found = dict(score_all(jobs, setup, 2, timeout_s, tmp_path / "out" / "errors.log", "local"))
+    return [found[job] for job in jobs]
+
+
+@needs_ray
+def test_workers_that_die_hang_or_break_cost_one_file_each(tmp_path):
+    results = score(tmp_path, ["0.1", "die", "hang", "break", "0.5"], timeout_s=8)
+    assert [result.state for result in results] == ["ok", "unreadable", "timeout", "unreadable", "ok"]
+    assert [result.score for result in results] == [0.1, None, None, None, 0.5]
+    assert "a bug" in results[3].reason
+    assert len(list((tmp_path / "out" / "results").iterdir())) == 2
+
+
+@needs_ray
+def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(tmp_path):
+    with pytest.raises(PoolError, match="the model is missing"):
+        score(tmp_path, ["0.1"], build=quick_scorer.build_failing)
+
+
+@needs_ray
+def test_an_address_without_a_cluster_is_named():
+    with pytest.raises(processes.WorkersError, match="no Ray cluster at '127.0.0.1:9'"):
+        ray.connect("127.0.0.1:9")

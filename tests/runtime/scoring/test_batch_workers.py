@@ -1,0 +1,79 @@
+"""`runtime.scoring.batch`: a worker that dies, hangs or fails costs the file it was at, and nothing else."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+import pytest
+
+from runtime.scoring.batch import OutputError, PoolError, WorkerSetup, default_workers, finish, job_for, score_all
+from runtime.scoring.result import ScoreConfig
+from tests.helpers import quick_scorer
+
+
+@pytest.fixture
+def run(tmp_path):
+    """contents → results in the order of the contents, scored by two workers."""
+
+    def score(contents, build=quick_scorer.build_obedient, workers=2, timeout_s=60.0, save=finish):
+        jobs = []
+        for index, content in enumerate(contents):
+            (tmp_path / f"{index}.mp4").write_text(content)
+            jobs.append(job_for(os.fsencode(tmp_path / f"{index}.mp4"), "settings"))
+        output = tmp_path / "out"
+        output.mkdir(exist_ok=True)
+        done = functools.partial(save, str(output), False)
+        setup = WorkerSetup("model", True, ScoreConfig(), threads=1, finish=done, build=build)
+        found = dict(score_all(jobs, setup, workers, timeout_s, output / "errors.log"))
+        return [found[job] for job in jobs]
+
+    return score
+
+
+def test_every_job_is_answered_once(run):
+    results = run([f"0.{i}" for i in range(8)])
+    assert [r.score for r in results] == [i / 10 for i in range(8)]
+
+
+def test_workers_that_die_hang_or_break_cost_one_file_each(run, tmp_path):
+    start = time.monotonic()
+    results = run(["0.1", "die", "0.3", "hang", "break", "0.6", "damaged", "0.8"], timeout_s=3)
+    assert [r.state for r in results] == [
+        *("ok", "unreadable", "ok", "timeout", "unreadable", "ok", "unreadable", "ok"),
+    ]
+    assert "SIGKILL" in results[1].reason
+    assert "took longer than 3 s (--timeout_s)" in results[3].reason
+    assert "errors.log" in results[4].reason
+    assert "a bug" in results[4].reason
+    assert time.monotonic() - start < 45
+    log = (tmp_path / "out" / "errors.log").read_text()
+    assert "ZeroDivisionError" in log
+    assert "4.mp4" in log
+    # What was lost is tried again next time; what was answered is kept.
+    assert len(list((tmp_path / "out" / "results").iterdir())) == 5
+
+
+def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(run):
+    with pytest.raises(PoolError, match="the model is missing"):
+        run(["0.1"], build=quick_scorer.build_failing)
+
+
+def test_workers_that_die_while_starting_end_the_run(run):
+    with pytest.raises(PoolError, match=r"SIGKILL.*memory"):
+        run(["0.1", "0.2"], build=quick_scorer.build_dying, workers=1)
+
+
+def full_disk(output, overlay_video, scorer, job, result):
+    raise OutputError(f"{output}: cannot be written to: No space left on device")
+
+
+def test_a_full_disk_ends_the_run(run):
+    with pytest.raises(PoolError, match="No space left"):
+        run(["0.1", "0.2", "0.3"], save=full_disk)
+
+
+def test_number_of_workers():
+    assert default_workers(1) == 1
+    assert 1 <= default_workers(1000) <= (os.cpu_count() or 1)

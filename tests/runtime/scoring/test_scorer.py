@@ -1,0 +1,208 @@
+"""`scoring.scorer`: one drawn clip → state, score, segments, faces; nothing that is wrong with a file raises."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+import runtime
+from runtime.model import calibration
+from runtime.model.saved_model import load_model
+from runtime.scoring import abstention
+from runtime.scoring.frame_score import ScorerConfig, fit_learned
+from runtime.scoring.result import ScoreConfig, VideoResult
+from runtime.scoring.scorer import LEARNED_KEY, Scorer
+from runtime.scoring.video_score import AggregateConfig
+from tests.helpers import drawn_model, drawn_videos
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(drawn_model.save(tmp_path_factory.mktemp("model") / "green"), trust=True)
+
+
+@pytest.fixture
+def score(model):
+    return lambda path, **changes: Scorer(model, ScoreConfig(**changes), drawn_videos.OvalDetector()).score(path)
+
+
+def test_a_real_and_a_fake_clip(score, tmp_path):
+    real = score(drawn_videos.clip(tmp_path / "real.mp4"))
+    fake = score(drawn_videos.clip(tmp_path / "fake.mp4", fake={0: range(32)}))
+    assert (real.state, real.verdict, real.segments) == ("ok", "real", ())
+    assert (fake.state, fake.verdict) == ("ok", "fake")
+    assert fake.score > 0.8 > 0.2 > real.score
+    assert fake.probability is None
+    assert "no calibration" in fake.probability_note
+    assert fake.character["shares"]["mouth"] > 0.5
+    assert fake.character["family"] == "mouth re-rendered"
+    assert real.character["family"] == "unknown"
+
+
+def test_a_short_fake_is_found_with_its_times(score, tmp_path):
+    result = score(drawn_videos.clip(tmp_path / "short.mp4", frames=64, fake={0: range(20, 27)}))
+    ((start, end, _),) = result.segments
+    assert result.verdict == "fake"
+    assert 20 / drawn_videos.FPS - 0.1 <= start < end <= 26 / drawn_videos.FPS + 0.1
+
+
+def test_the_one_faked_person_of_three_is_named(score, tmp_path):
+    result = score(drawn_videos.clip(tmp_path / "group.mp4", faces=3, fake={1: range(32)}))
+    assert result.verdict == "fake"
+    assert len(result.faces) == 3
+    suspicious = [face["track"] for face in result.faces if face["score"] > 0.5]
+    boxes = {row.track: row.x0 for row in result.rows}
+    assert sorted(boxes, key=boxes.get).index(suspicious[0]) == 1
+    assert len(suspicious) == 1
+    assert {item.track for item in result.evidence} == set(suspicious)
+
+
+def test_frames_sampled_as_asked(score, tmp_path):
+    path = drawn_videos.clip(tmp_path / "long.mp4", frames=48)
+    assert score(path, frames=8).frames_sampled == 8
+    assert score(path, frames=0).frames_sampled == 48
+    assert score(path, fps=4.0).frames_sampled == 12
+
+
+@pytest.mark.parametrize("scorer", ["model", "max", "area", "topk"])
+def test_every_scorer_ranks_the_fake_above_the_real(score, tmp_path, scorer):
+    real, fake = (
+        drawn_videos.clip(tmp_path / "r.mp4", 12),
+        drawn_videos.clip(tmp_path / "f.mp4", 12, fake={0: range(12)}),
+    )
+    config = ScorerConfig(scorer)
+    assert score(fake, scorer=config).score > score(real, scorer=config).score
+
+
+def test_a_learned_scorer_that_the_model_lacks_is_refused(model):
+    with pytest.raises(ValueError, match="no learned scorer"):
+        Scorer(model, ScoreConfig(scorer=ScorerConfig("learned")), drawn_videos.OvalDetector())
+
+
+def test_states_of_what_cannot_be_scored(score, tmp_path):
+    background = [np.full((120, 160, 3), level, np.uint8) for level in range(60, 92)]
+    cases = {
+        "no_face": drawn_videos.write(tmp_path / "empty_room.mp4", background),
+        "too_short": drawn_videos.clip(tmp_path / "two.mp4", frames=2),
+        "inconclusive": drawn_videos.clip(tmp_path / "tiny.mp4", size=(28, 20)),
+    }
+    for name, content in {"text": b"not a video at all\n" * 50, "nothing": b""}.items():
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+        assert score(tmp_path / f"{name}.mp4").state == "unreadable"
+    assert score(tmp_path / "missing.mp4").state == "unreadable"
+    assert score(tmp_path).state == "unreadable"
+    for state, path in cases.items():
+        result = score(path)
+        assert (result.state, result.score, result.verdict) == (state, None, None)
+        assert result.reason
+    assert "px" in score(cases["inconclusive"]).reason
+
+
+def test_blurred_and_foreign_faces_are_inconclusive(model, score, tmp_path):
+    path = drawn_videos.clip(tmp_path / "clip.mp4")
+    blurred = score(path, thresholds=abstention.Thresholds(min_sharpness=1e6))
+    assert (blurred.state, "blurred" in blurred.reason) == ("inconclusive", True)
+    narrow = dataclasses.replace(model, metadata={**model.metadata, "domain": {"face_px": [300, 400]}})
+    foreign = Scorer(narrow, ScoreConfig(), drawn_videos.OvalDetector()).score(path)
+    assert (foreign.state, "validated" in foreign.reason) == ("inconclusive", True)
+
+
+def test_a_cut_off_file_is_scored_on_what_is_there_and_says_so(score, tmp_path):
+    pictures = [drawn_videos.frame(1, [0], shift=i % 3) for i in range(96)]
+    whole = drawn_videos.write(tmp_path / "whole.mp4", pictures, faststart=True).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    result = score(tmp_path / "cut.mp4")
+    assert (result.state, result.verdict) == ("partial", "fake")
+    assert result.frames_sampled > 16  # spread over what is there, not over what was declared
+    assert "96" in result.reason
+
+
+def test_faces_beyond_the_limit_make_the_result_partial(score, tmp_path):
+    result = score(drawn_videos.clip(tmp_path / "crowd.mp4", faces=3, frames=8), max_faces=2)
+    assert (result.state, len(result.rows)) == ("partial", 16)
+    assert "max_faces" in result.reason
+
+
+@pytest.mark.parametrize("name", [b"-rf.mp4", b"a\nb.mp4", b"\xff\xfe.mp4", b"<img src=x>.mp4"])
+def test_hostile_names_are_read_and_reported_printable(score, tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    os.rename(drawn_videos.clip(tmp_path / "plain.mp4", 8), path)
+    result = score(path)
+    assert result.state == "ok"
+    assert result.path.isprintable()
+
+
+def test_result_survives_json(score, tmp_path):
+    result = score(drawn_videos.clip(tmp_path / "fake.mp4", fake={0: range(32)}))
+    again = VideoResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert again == dataclasses.replace(result, **{f: getattr(again, f) for f in ("timings_s", "character", "faces")})
+    assert (again.to_dict(), again.rows) == (result.to_dict(), result.rows)
+
+
+def test_a_score_without_a_scored_state_is_impossible():
+    with pytest.raises(ValueError, match="no_face"):
+        VideoResult("x", "no_face", "", score=0.5)
+
+
+def test_public_function_takes_a_folder_and_refuses_an_unknown_one(model, tmp_path, monkeypatch):
+    path = drawn_videos.clip(tmp_path / "clip.mp4", 8)
+    detector = drawn_videos.OvalDetector()
+    assert runtime.score_video(path, model, detector=detector).state == "ok"
+    assert runtime.score_video(str(path), str(model.path), trust=True, detector=detector).state == "ok"
+    monkeypatch.setenv("DEEPFAKE_UNET_PINS", str(tmp_path / "none.json"))
+    with pytest.raises(Exception, match="trust_model"):
+        runtime.score_video(path, str(model.path))
+
+
+def test_memory_does_not_grow_with_the_frames_looked_at(model, tmp_path):
+    """What stays after a pass: numbers a face, and a bounded number of pictures."""
+    path = drawn_videos.clip(tmp_path / "long.mp4", frames=120)
+    scorer = Scorer(model, ScoreConfig(frames=0, batch_size=8, evidence=2), drawn_videos.OvalDetector())
+    result = scorer.score(path)
+    assert len(result.rows) == 120
+    assert len(result.evidence) == 2
+
+
+def test_a_learned_scorer_stored_with_the_model_is_used(model, score, tmp_path):
+    clips = [drawn_videos.clip(tmp_path / f"{i}.mp4", 12, fake={0: range(12)} if i else None) for i in range(2)]
+    rows = [row.features for path in clips for row in score(path).rows]
+    learned = fit_learned(np.array(rows), [0] * 12 + [1] * 12)
+    taught = dataclasses.replace(model, metadata={**model.metadata, LEARNED_KEY: learned.to_dict()})
+    scorer = Scorer(taught, ScoreConfig(scorer=ScorerConfig("learned")), drawn_videos.OvalDetector())
+    results = [scorer.score(path) for path in clips]
+    assert [result.verdict for result in results] == ["real", "fake"]
+    expected = learned(np.array([results[1].rows[0].features]))
+    assert results[1].rows[0].score == pytest.approx(expected[0], abs=1e-3)
+
+
+def test_a_calibration_stored_with_the_model_gives_probabilities_for_its_own_settings_only(model, tmp_path):
+    config = ScoreConfig()
+    fitted = calibration.fit([0.1] * 9 + [0.9] + [0.9] * 9 + [0.1], [0] * 10 + [1] * 10, config.scoring(model.sha256))
+    calibrated = dataclasses.replace(model, metadata={**model.metadata, calibration.KEY: fitted.to_dict()})
+    path = drawn_videos.clip(tmp_path / "fake.mp4", 12, fake={0: range(12)})
+    result = Scorer(calibrated, config, drawn_videos.OvalDetector()).score(path)
+    assert result.probability == pytest.approx(fitted.probability(result.score))
+    assert 0.5 < result.probability < result.score  # one in ten was wrong at such scores
+    other = ScoreConfig(aggregate=AggregateConfig(window=7))
+    result = Scorer(calibrated, other, drawn_videos.OvalDetector()).score(path)
+    assert result.probability is None
+    assert "other scoring settings" in result.probability_note
+    (tmp_path / "short.mp4").write_bytes(drawn_videos.clip(tmp_path / "two.mp4", 2).read_bytes())
+    assert Scorer(calibrated, config, drawn_videos.OvalDetector()).score(tmp_path / "short.mp4").probability is None
+
+
+def test_the_models_own_threshold_decides_unless_another_is_given(model, tmp_path):
+    path = drawn_videos.clip(tmp_path / "fake.mp4", 12, fake={0: range(12)})
+    score = Scorer(model, None, drawn_videos.OvalDetector()).score(path).score
+    point = {"threshold": (score + 1) / 2, "real_below": 0.1, "scoring": ScoreConfig().scoring(model.sha256)}
+    strict = dataclasses.replace(model, metadata={**model.metadata, calibration.THRESHOLD_KEY: point})
+    result = Scorer(strict, None, drawn_videos.OvalDetector()).score(path)
+    assert (result.score, result.verdict, result.segments) == (score, "unclear", ())
+    point["real_below"] = point["threshold"]
+    assert Scorer(strict, None, drawn_videos.OvalDetector()).score(path).verdict == "real"
+    given = ScoreConfig(aggregate=AggregateConfig(threshold=score - 0.01))
+    assert Scorer(strict, given, drawn_videos.OvalDetector()).score(path).verdict == "fake"

@@ -1,0 +1,152 @@
+"""`train --recipe=sbi`: what the synthesis hands to training, and the flags that shape it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mask_generation.synthesis import face_bank
+from runtime.training import synthesis_source
+from unet_industrial.records import FAKE_PIXEL
+
+FIVE = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def pool_file(tmp_path_factory):
+    """Six people of two sources, drawn: smooth noise with a face-sized oval."""
+    path = str(tmp_path_factory.mktemp("pool") / "pool.npz")
+    crops = []
+    for person in range(6):
+        rng = np.random.default_rng(person)
+        y, x = np.mgrid[:160, :160]
+        oval = ((x - 80) / 50) ** 2 + ((y - 85) / 65) ** 2 < 1
+        picture = (
+            rng.integers(60, 200, 3) + oval[..., None] * rng.integers(-50, 50, 3) + rng.normal(0, 6, (160, 160, 3))
+        )
+        crops.append(
+            face_bank.Crop(np.clip(picture, 0, 255).astype(np.uint8), FIVE, f"p{person}", f"s{person % 2}", "drawn", 0)
+        )
+    face_bank.save(path, crops, validation_share=0.34)
+    return path
+
+
+def config(path, **changes):
+    plain = synthesis_source.SynthesisConfig(
+        pool=path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, processes=0
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def batches(source, position, count, rank=0, workers=1, batch_size=4):
+    data = iter(source.batches(position, batch_size, rank, workers))
+    return [{name: value.numpy() for name, value in next(data).items()} for _ in range(count)]
+
+
+def test_real_and_fake_of_a_picture_lie_side_by_side(pool_file):
+    (batch,) = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 1)
+    assert batch["image"].shape == (4, 64, 64, 3)
+    assert batch["mask"].shape == (4, 64, 64, 1)
+    assert batch["label"].tolist() == [0, 1, 0, 1]
+    assert batch["key"][0] == batch["key"][1] != batch["key"][2]
+    assert np.abs(batch["image"]).max() <= 1
+    assert batch["mask"][[0, 2]].max() == 0
+    assert batch["mask"][[1, 3]].max() > 0.5
+    untouched = batch["mask"][1, ..., 0] == 0
+    np.testing.assert_array_equal(batch["image"][0][untouched], batch["image"][1][untouched])
+
+
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(pool_file):
+    source = synthesis_source.SynthesisSource(config(pool_file))
+    whole = batches(source, 0, 3)
+    (rest,) = batches(source, 8, 1)
+    np.testing.assert_array_equal(whole[2]["image"], rest["image"])
+
+
+def test_two_workers_share_what_one_would_see(pool_file):
+    source = synthesis_source.SynthesisSource(config(pool_file))
+    alone = batches(source, 0, 2)
+    first, second = (batches(source, 0, 1, rank, 2)[0] for rank in range(2))
+    np.testing.assert_array_equal(first["image"], alone[0]["image"])
+    np.testing.assert_array_equal(second["image"], alone[1]["image"])
+
+
+def test_processes_make_the_same_pictures(pool_file):
+    here = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 2)
+    there = batches(synthesis_source.SynthesisSource(config(pool_file, processes=1)), 0, 2)
+    for a, b in zip(here, there):
+        np.testing.assert_array_equal(a["image"], b["image"])
+
+
+def test_windows_are_cut_alike_and_labelled_by_what_they_show(pool_file):
+    source = synthesis_source.SynthesisSource(config(pool_file, picture_size=128))
+    found = batches(source, 0, 6)
+    labels = np.concatenate([batch["label"] for batch in found])
+    masks = np.concatenate([batch["mask"] for batch in found])
+    shown = (masks * 255 >= FAKE_PIXEL - 0.5).mean(axis=(1, 2, 3)) >= synthesis_source.LEAST_SHARE
+    np.testing.assert_array_equal(labels == 1, shown)
+    assert labels[::2].max() == 0
+    assert labels[1::2].mean() > 0.5  # windows look for the manipulation
+
+
+def test_a_window_finds_a_small_manipulation():
+    mask = np.zeros((128, 128), np.uint8)
+    mask[90:128, 90:128] = 255
+    hits = sum(
+        bool(mask[y : y + 64, x : x + 64].any())
+        for y, x in (synthesis_source.cut_window(mask, 64, np.random.default_rng(seed)) for seed in range(200))
+    )
+    alone = sum(
+        bool(mask[y : y + 64, x : x + 64].any())
+        for y, x in (np.random.default_rng(seed).integers(65, size=2) for seed in range(200))
+    )
+    assert hits > alone
+
+
+def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
+    from unet_industrial.record_files import read_all
+    from unet_industrial.records import decode_group
+
+    made = config(pool_file, picture_size=96)
+    path = synthesis_source.write_validation(made, tmp_path, 3)
+    groups = list(map(decode_group, read_all([str(path)])))
+    assert len(groups) == 3
+    assert all(group.images[0].image.shape == (96, 96, 3) for group in groups)
+    assert [image.label for image in groups[0].images] == [0, 1]
+    assert groups[0].images[1].recipe == "exact"
+    before = path.stat().st_mtime_ns
+    assert synthesis_source.write_validation(made, tmp_path, 3) == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_pool_that_is_none_is_named(tmp_path):
+    path = tmp_path / "pool.npz"
+    path.write_bytes(b"no pool")
+    with pytest.raises(face_bank.PoolError, match=r"pool\.npz.*verb `pool`"):
+        synthesis_source.SynthesisSource(config(str(path)))
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--recipe=sbi"], "needs --pool"),
+        (["--pool=x.npz", "--data_dir=d"], "goes with --recipe=sbi only"),
+        (["--recipe=sbi", "--pool=x", "--mix=swap=lots"], "NAME=NUMBER"),
+        (["--recipe=sbi", "--pool=x", "--mix=moon=1"], "allowed are self_blend"),
+        (["--recipe=sbi", "--pool=x", "--picture_size=100"], "multiple of 16"),
+        (["--recipe=sbi", "--pool=x", "--picture_size=64"], "at least --input_size"),
+    ],
+)
+def test_wrong_recipe_flags_fail_before_any_work(tmp_path, capsys, words, message):
+    from runtime.__main__ import main
+
+    assert main(["train", f"--results_dir={tmp_path}", "--num_iter=1", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_recipes_set_what_the_user_did_not(tmp_path):
+    assert synthesis_source.RECIPES["reference"] == {}
+    for name, settings in synthesis_source.RECIPES.items():
+        for kind, values in settings.items():
+            kind(**values)  # every recipe is a valid configuration
+            assert name != "reference"

@@ -1,0 +1,67 @@
+"""Files are whole or not there, whatever interrupts their writing; hashes are those of the standard library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from unet_industrial import files
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    files.write_text(path, "old\n")
+
+    def fail_half_way():
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("new, half")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        fail_half_way()
+    assert path.read_text() == "old\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_the_temporary_name_is_hidden_beside_the_file_and_keeps_the_suffix(tmp_path):
+    with files.atomic_path(tmp_path / "clip.mp4") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert temporary.suffix == ".mp4"
+        temporary.write_bytes(b"frames")
+    assert (tmp_path / "clip.mp4").read_bytes() == b"frames"
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "state.json"
+    files.write_json(path, {"step": 1})
+    code = (
+        "import os, signal, sys; from unet_industrial import files\n"
+        "with files.atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('{\"step\": ')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    assert json.loads(path.read_text()) == {"step": 1}
+
+
+def test_json_that_other_readers_refuse_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "numbers.json", {"auc": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):
+    files.write_text(tmp_path / "list.txt", "caf\udce9.mp4\n")
+    assert (tmp_path / "list.txt").read_bytes() == b"caf\xe9.mp4\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) + 1])
+def test_file_sha256_is_the_standard_librarys(tmp_path, size):
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    (tmp_path / "data").write_bytes(data)
+    assert files.file_sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()

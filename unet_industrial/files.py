@@ -1,0 +1,72 @@
+"""Files that are whole or not there at all, and their hashes: the one way every stage writes what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Union
+
+PathLike = Union[str, "os.PathLike[str]"]
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: PathLike, sync: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    The temporary name is hidden, unique to this process and keeps the suffix, by which image and video writers choose
+    their format. A killed process leaves at most such a hidden file; a reader never sees half a file under `path`.
+
+    Args:
+        path: where the file shall be; its folder must exist.
+        sync: flush the file to the disk before the rename, so that it survives a power cut too.
+    Raises:
+        OSError: the file cannot be written or renamed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        if sync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: PathLike, data: bytes, sync: bool = False) -> None:
+    """Write `data` to `path`, atomically."""
+    with atomic_path(path, sync) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: PathLike, text: str, sync: bool = False) -> None:
+    """Write `text` to `path` as UTF-8, atomically; file names that are not UTF-8 keep their bytes."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), sync)
+
+
+def write_json(path: PathLike, content: Any, sync: bool = False) -> None:
+    """Write `content` to `path` as indented JSON with a last newline, atomically.
+
+    Raises:
+        TypeError, ValueError: `content` is not JSON; NaN and infinity are refused, as other readers refuse them.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", sync)
+
+
+def file_sha256(path: PathLike) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits, read in pieces so that size does not matter.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
