@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from unet_industrial.config import FAKE_ABOVE, TOP_SHARE
+
 SCORERS = ("model", "max", "area", "topk", "learned")
 FEATURES = ("max", "mean", "top_1", "top_3", "top_10", "area_25", "area_50", "area_75")
 
@@ -23,8 +25,8 @@ class ScorerConfig:
     """
 
     name: str = "model"
-    threshold: float = 0.5
-    top_percent: float = 3.0
+    threshold: float = FAKE_ABOVE
+    top_percent: float = 100 * TOP_SHARE
 
     def __post_init__(self) -> None:
         if self.name not in SCORERS:
