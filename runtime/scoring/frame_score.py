@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from unet_industrial.config import FAKE_ABOVE, TOP_SHARE
+
 SCORERS = ("model", "max", "area", "topk")
 FEATURES = ("max", "mean", "top_1", "top_3", "top_10", "area_25", "area_50", "area_75")
 
@@ -20,8 +22,8 @@ class ScorerConfig:
     """
 
     name: str = "model"
-    threshold: float = 0.5
-    top_percent: float = 3.0
+    threshold: float = FAKE_ABOVE
+    top_percent: float = 100 * TOP_SHARE
 
     def __post_init__(self) -> None:
         if self.name not in SCORERS:
