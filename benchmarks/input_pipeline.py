@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import unet_industrial
 from benchmarks.speed import write
-from runtime.training.device import cpu_cores
+from mask_generation.parallel.processes import cpu_cores
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 
 GROUPS = 48

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from mask_generation import cli
+from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import read_all
-from unet_industrial.records import FAKE_PIXEL, decode_group
+from unet_industrial.records import decode_group
 
 SIDE_PX = 128
 BANDS = (("Y0", 0, 0), ("Y1", 0, 1), ("Y2", 0, 2), ("Cr0", 1, 0), ("Cr1", 1, 1))  # name, channel, level (0: finest)
@@ -45,7 +46,7 @@ def band_maps(rgb: np.ndarray) -> list[np.ndarray]:
 
 def places(mask: np.ndarray) -> list[np.ndarray]:
     """Bool (S, S) each: inside the mask, a ring of 7 px around it, 2 px on either side of its edge."""
-    inside = cv2.resize(mask, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) >= FAKE_PIXEL
+    inside = cv2.resize(mask, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) > FAKE_ABOVE_UINT8
     solid = inside.astype(np.uint8)
     ring = (cv2.dilate(solid, np.ones((15, 15))) > 0) & ~inside
     edge = cv2.dilate(solid, np.ones((5, 5))) != cv2.erode(solid, np.ones((5, 5)))

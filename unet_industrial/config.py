@@ -1,7 +1,8 @@
 """Every setting of model, data and training: one home and one default each, checked when made, JSON both ways.
 
-Command-line flags read their defaults and allowed values from here (`runtime/flags_to_config.py`); the resolved
-configuration is saved beside every checkpoint and export. Imports nothing of this package, and no TensorFlow.
+Command-line flags read their defaults and allowed values from here (`runtime/commands/flags.py`); the resolved
+configuration is saved beside every checkpoint and export. Constants that masks, training, export and scoring must
+agree on live here too. Imports nothing of this package, and no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ SCHEDULES = ("staircase", "cosine", "constant")
 PRECISIONS = ("none", "fp16", "bf16")
 LOSS_SCOPES = ("global", "worker")
 AUGMENTATIONS = ("flip", "rot90", "rotate", "photometric", "downscale", "jpeg", "blur", "noise", "cutout")
+
+# What masks, training, export and scoring agree on.
+FACE_MARGIN = 1.3  # side of the square crop over the longer side of the face's box
+TOP_SHARE = 0.03  # an image's score is the mean of this share of its pixels, the highest
+# A pixel counts as fake where its value is strictly above these (strictly, as the reference compares).
+FAKE_ABOVE = 0.5  # probabilities
+FAKE_ABOVE_UINT8 = int(FAKE_ABOVE * 255)  # masks of 0..255: 127
+
 STRIDE = 16  # four poolings: a height or width that is no multiple of it cannot meet its skip connection
 
 ConfigT = TypeVar("ConfigT", bound="Config")

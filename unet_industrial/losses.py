@@ -13,11 +13,10 @@ from typing import Callable
 
 import tensorflow as tf
 
-from unet_industrial.config import LOSSES
+from unet_industrial.config import LOSSES, TOP_SHARE
 
 DICE_SMOOTHING = 1.0  # the reference's Laplace constant, in numerator and denominator
 ADAPTIVE_SWITCH = 0.3  # `adaptive_loss` is Dice strictly below this Dice loss, cross-entropy otherwise
-TOP_SHARE = 0.03  # our image-level term: share of an image's logits, the largest, whose mean is the image's logit
 
 
 def _bce(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -13,8 +13,9 @@ from typing import Optional
 
 import numpy as np
 
+from unet_industrial.config import FAKE_ABOVE
+
 THRESHOLDS = (0.05, 0.125, 0.25, 0.5, 0.75, 0.85, 0.95, 0.99)  # the reference's
-TARGET_THRESHOLD = 0.5  # a mask pixel above it is fake; the mask is a fact, so it does not move with T
 EPSILON = 1e-5  # the reference's, in numerator and denominator of its "IoU"
 
 # One number for each threshold, summed over images.
@@ -87,7 +88,7 @@ def pixel_counts(
     prob: np.ndarray,
     mask: np.ndarray,
     thresholds: Sequence[float] = THRESHOLDS,
-    target_threshold: Optional[float] = TARGET_THRESHOLD,
+    target_threshold: Optional[float] = FAKE_ABOVE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(B, T) each: true positive, false positive and false negative pixels of each image.
 
@@ -110,7 +111,7 @@ def iou_at_thresholds(
     prob: np.ndarray,
     mask: np.ndarray,
     thresholds: Sequence[float] = THRESHOLDS,
-    target_threshold: Optional[float] = TARGET_THRESHOLD,
+    target_threshold: Optional[float] = FAKE_ABOVE,
 ) -> np.ndarray:
     """(T,) mean over the batch of each image's intersection over union; 1 where both are empty."""
     hit, false, missed = pixel_counts(prob, mask, thresholds, target_threshold)
@@ -148,10 +149,11 @@ class SegmentationCounts:
 
     Args:
         thresholds: T of every per-threshold number.
-        target_threshold: where masks are binarised for everything but Dice.
+        target_threshold: where masks are binarised for everything but Dice; the mask is a fact, so it does not move
+            with T.
     """
 
-    def __init__(self, thresholds: Sequence[float] = THRESHOLDS, target_threshold: float = TARGET_THRESHOLD) -> None:
+    def __init__(self, thresholds: Sequence[float] = THRESHOLDS, target_threshold: float = FAKE_ABOVE) -> None:
         self.thresholds = tuple(float(t) for t in thresholds)
         self.target_threshold = target_threshold
         self._table = np.zeros((len(_PER_THRESHOLD), len(self.thresholds)))
@@ -210,7 +212,7 @@ class SegmentationCounts:
         cls,
         vector: np.ndarray,
         thresholds: Sequence[float] = THRESHOLDS,
-        target_threshold: float = TARGET_THRESHOLD,
+        target_threshold: float = FAKE_ABOVE,
     ) -> SegmentationCounts:
         """Counts from (a sum of) `as_vector()`, taken at the same thresholds."""
         counts = cls(thresholds, target_threshold)

@@ -2,7 +2,7 @@
 
 One record is a **face group**: the crop of an original at one frame and one box, and the crops of every manipulated
 copy of it at the same frame and box. Faces are found once per original, and real and fake of one moment can go into
-the same batch. Images and masks are stored as PNG, hence exactly. Imports nothing of this package.
+the same batch. Images and masks are stored as PNG, hence exactly.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from unet_industrial.config import FAKE_ABOVE_UINT8
+
 PNG_LEVEL = 3  # of zlib: on face crops a quarter of the default's time (8 for 30 ms) for 5 % more bytes
-FAKE_PIXEL = 128  # a mask value from here on counts as faked: P(fake) >= 0.5
 
 
 class RecordError(ValueError):
@@ -49,8 +50,8 @@ class FaceImage:
 
     @property
     def fake_area(self) -> float:
-        """Share of the crop with a mask of at least `FAKE_PIXEL`, in [0, 1]."""
-        return float(np.mean(self.mask >= FAKE_PIXEL))
+        """Share of the crop whose pixels count as faked, in [0, 1]."""
+        return float(np.mean(self.mask > FAKE_ABOVE_UINT8))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

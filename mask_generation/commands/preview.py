@@ -24,6 +24,7 @@ from mask_generation.commands.flags import define_data_flags, inventory_from_fla
 from mask_generation.datasets.base import SPLITS, ClipGroup, DatasetError
 from mask_generation.masks.registry import RECIPES
 from mask_generation.pairs.outcome import GroupConfig
+from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.record_files import RecordFileError, RecordReader, index_files
 
 # Contact sheets: original, fake, and the mask laid over the fake. A mask is believed once it is seen.
@@ -50,7 +51,7 @@ def overlay(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
     fake = _rgb(fake)
     weight = 0.45 * (mask.astype(np.float32) / 255)[..., None]
     tinted = (fake * (1 - weight) + np.array(COLOUR, np.float32) * weight).round().astype(np.uint8)
-    outlines, _ = cv2.findContours((mask >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours((mask > FAKE_ABOVE_UINT8).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.ascontiguousarray(tinted), outlines, -1, COLOUR, 1)
 
 

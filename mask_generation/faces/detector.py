@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, Optional, Protocol
 import cv2
 import numpy as np
 
+from unet_industrial.config import FACE_MARGIN
+
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as the viewer sees them
 DARK, LIT = 70.0, 100.0  # mean grey level of a picture too dark for the detector, and the one it is brightened to
 CROP_SIZE_PX = 256
-CROP_MARGIN = 1.3  # side of the crop over the longer side of the face's box
 
 
 class Box(NamedTuple):
@@ -223,13 +224,13 @@ class CropGeometry:
         return result
 
 
-def crop_geometry(box: Box, margin: float = CROP_MARGIN) -> CropGeometry:
+def crop_geometry(box: Box, margin: float = FACE_MARGIN) -> CropGeometry:
     """The square around a box's centre, `margin` times its longer side, on whole pixels."""
     side = max(round(max(box.width, box.height) * margin), 1)
     x, y = box.centre
     return CropGeometry(round(x - side / 2), round(y - side / 2), side)
 
 
-def square_crop(rgb: np.ndarray, box: Box, size: int = CROP_SIZE_PX, margin: float = CROP_MARGIN) -> np.ndarray:
+def square_crop(rgb: np.ndarray, box: Box, size: int = CROP_SIZE_PX, margin: float = FACE_MARGIN) -> np.ndarray:
     """(H,W,3) uint8 frame → (size,size,3) uint8 crop of the face; pixels beyond the edges repeat the edge."""
     return crop_geometry(box, margin).crop(rgb, size)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, Optional
 
 from mask_generation.datasets.base import ClipGroup, FakeClip
-from mask_generation.faces.detector import CROP_MARGIN, CROP_SIZE_PX
+from mask_generation.faces.detector import CROP_SIZE_PX
 from mask_generation.video.types import Limits
+from unet_industrial.config import FACE_MARGIN
 
 if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
     from unet_industrial.records import FaceGroup
@@ -45,7 +46,7 @@ class GroupConfig:
 
     frames: int = 32
     crop_size: int = CROP_SIZE_PX
-    crop_margin: float = CROP_MARGIN
+    crop_margin: float = FACE_MARGIN
     recipe: str = "adaptive"
     max_faces: int = 2
     min_frames: int = 1

@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from mask_generation.video.reader import VideoReader
-from mask_generation.video.types import Frame, Limits, VideoError
+from mask_generation.video.types import TOO_SHORT, Frame, Limits, VideoError
 from mask_generation.video.writer import video_file
 from runtime.evaluation import measure, plots, report, tables
-from runtime.evaluation.measure import Settings
+from runtime.evaluation.measure import CALLED, Settings
+from runtime.scoring.video_score import verdict
 
 # A video file → the same video as it arrives after compression, scaling, dropped frames, blur, noise or re-sharing.
 #
@@ -157,10 +158,16 @@ COLUMNS = {**report.RANKING_COLUMNS, "tpr": "fakes found", "fpr": "reals called 
 
 
 class Answer(NamedTuple):
-    """A detector's answer on one file: score None where there is none, and then `state` says why."""
+    """A detector's answer on one file: score None where there is none, and then `state` says why.
+
+    verdict: one of VERDICTS, by the detector's own thresholds; None: it gives none. probability: None without
+    calibration.
+    """
 
     score: Optional[float]
     state: str
+    verdict: Optional[str] = None
+    probability: Optional[float] = None
 
 
 Score = Callable[[Path], Answer]
@@ -179,7 +186,8 @@ def answers(
     progress: Progress = iter,
     limits: Optional[Limits] = None,
 ) -> pd.DataFrame:
-    """Every file at every step of the plan: columns path, kind, level, score (NaN where there is none), state.
+    """Every file at every step of the plan: columns path, kind, level, score and probability (NaN where there is
+    none), verdict (None where there is none), state.
 
     Disturbed copies live in a temporary folder and are removed as soon as they are scored. A file that cannot be read,
     or of which nothing is left, is a row with a state.
@@ -190,8 +198,9 @@ def answers(
         for step, path in progress([(step, path) for step in plan(kinds) for path in paths]):
             kind, level = (step.kind, step.label) if step else ("none", AS_GIVEN)
             answer = _answer(path, copy, step, score, limits)
-            value = np.nan if answer.score is None else float(answer.score)
-            rows.append({"path": str(path), "kind": kind, "level": level, "score": value, "state": answer.state})
+            row = {"path": str(path), "kind": kind, "level": level, **answer._asdict()}
+            row.update({name: np.nan if row[name] is None else row[name] for name in ("score", "probability")})
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -204,7 +213,7 @@ def _answer(path: Path, copy: Path, step: Optional[Disturbance], score: Score, l
     except VideoError as error:
         return Answer(None, error.state)
     except ValueError:
-        return Answer(None, "too_short")
+        return Answer(None, TOO_SHORT)
     finally:
         copy.unlink(missing_ok=True)
 
@@ -229,7 +238,8 @@ def file_curves(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) -> list[dict[str, Any]]:
-    """A labelled set's curves: [{kind, name, levels, metrics: [measure(...)]}].
+    """A labelled set's curves: [{kind, name, levels, metrics: [measure(...)]}]. Where the detector gives verdicts, they
+    are what its true- and false-positive rates count.
 
     Args:
         table: as from `answers`.
@@ -238,7 +248,11 @@ def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) ->
     measured = {}
     for (kind, level), rows in table.groupby(["kind", "level"], sort=False):
         by_path = rows.set_index("path")
-        scored = videos.assign(score=videos["path"].map(by_path["score"]), state=videos["path"].map(by_path["state"]))
+        scored = videos.assign(**{name: videos["path"].map(by_path[name]) for name in ("score", "state")})
+        if by_path["probability"].notna().any():
+            scored["probability"] = videos["path"].map(by_path["probability"])
+        if by_path["verdict"].notna().any():
+            scored[CALLED] = videos["path"].map(by_path["verdict"] == "fake").astype(np.int64)
         measured[kind, level] = measure.measure(scored, settings)
     curves = []
     for kind in _kinds(table):
@@ -289,15 +303,18 @@ def labelled_videos(path: Path) -> pd.DataFrame:
 
 
 def write_file(folder: Path, table: pd.DataFrame, threshold: float, about: Mapping[str, Any]) -> dict[str, Path]:
-    """One file's curve: robustness.json, .csv, .md, .png, .html."""
+    """One file's curve: robustness.json, .csv, .md, .png, .html.
+
+    threshold: the detector's own, drawn as a line; it decides the verdict of answers that have none of their own.
+    """
     curves = file_curves(table)
     document = {"schema_version": SCHEMA_VERSION, "mode": "file", "about": dict(about), "threshold": threshold}
     document["curves"] = curves
     lines = ["| disturbance | level | score | verdict |", "| --- | --- | --- | --- |"]
     for row in table.to_dict("records"):
-        verdict = row["state"] if np.isnan(row["score"]) else ("fake" if row["score"] >= threshold else "real")
+        word = row["state"] if np.isnan(row["score"]) else row["verdict"] or verdict(row["score"], threshold)
         name = TITLES.get(row["kind"], "none")
-        lines.append(f"| {name} | {row['level']} | {report.number(_number(row['score']))} | {report.cell(verdict)} |")
+        lines.append(f"| {name} | {row['level']} | {report.number(_number(row['score']))} | {report.cell(word)} |")
     drawn = {"score": plots.plot_robustness(curves, folder / "robustness.png", "score", threshold)}
     return _write_all(folder, document, table, "\n".join(lines) + "\n", drawn, [], "Robustness of one file")
 

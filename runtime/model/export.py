@@ -19,9 +19,8 @@ import tensorflow as tf
 
 import unet_industrial
 from runtime.training import checkpoint
-from unet_industrial.config import ModelConfig
+from unet_industrial.config import TOP_SHARE, ModelConfig
 from unet_industrial.dataset import normalise
-from unet_industrial.losses import TOP_SHARE
 from unet_industrial.train_step import frame_score, make_network, network_input
 
 METADATA_FILE = "model.json"  # in assets.extra, where TF Serving expects what it should leave alone

@@ -19,10 +19,11 @@ from typing import Any, Union
 
 import numpy as np
 
+from unet_industrial.config import FACE_MARGIN
+
 METADATA_PATH = Path("assets.extra") / "model.json"
 PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
 PACKAGED = "runtime.model.packaged"  # the shipped model's module; `model_folder()` gives its folder
-DEFAULT_FACE_MARGIN = 1.3
 DEFAULT_BATCH = 16
 _CHUNK = 1 << 20
 
@@ -213,7 +214,7 @@ def load_model(path: Union[str, Path], trust: bool = False) -> LoadedModel:
         raise ModelError(f"{folder}: cannot be loaded, damaged or incomplete ({_first_line(error)})") from error
     signature = saved.signatures.get("serving_default") if hasattr(saved, "signatures") else None
     side = _check_signature(folder, signature, metadata)
-    margin = metadata.get("face_margin", DEFAULT_FACE_MARGIN)
+    margin = metadata.get("face_margin", FACE_MARGIN)
     if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 1 <= margin <= 4:
         raise ModelError(f"{folder / METADATA_PATH}: face_margin={margin!r}, expected a number from 1 to 4")
     return LoadedModel(folder, sha256, metadata, metadata_sha256, side, float(margin), saved, signature)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from unet_industrial.config import FAKE_ABOVE
+
 REGIONS = ("eyes", "nose", "mouth", "cheeks", "forehead", "outline", "background")
 FAMILIES = ("whole face swapped", "mouth re-rendered", "expression driven", "unknown")
-FAKE_PIXEL = 0.5  # probability above which a pixel counts as fake
 MIN_FRAMES = 3  # frames with fake pixels below which no family is named
 ENOUGH_FRAMES = 8  # and above which confidence may be moderate
 STEADY = 0.5  # mean IoU of successive masks above which they count as steady
@@ -100,7 +101,7 @@ def measure(mask: np.ndarray, points: np.ndarray) -> FrameRegions:
     Counted on the mask reduced to SMALL pixels a side: regions are coarse anyway, and it is sixteen times faster.
     """
     regions = region_map(np.asarray(points, dtype=np.float64) * (SMALL / mask.shape[0]), SMALL)
-    fake = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_PIXEL
+    fake = cv2.resize(mask.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA) > FAKE_ABOVE
     return FrameRegions(
         np.bincount(regions[fake], minlength=len(REGIONS)).astype(np.int16),
         np.bincount(regions.ravel(), minlength=len(REGIONS)).astype(np.int16),

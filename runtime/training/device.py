@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 import numpy as np
 
+from mask_generation.parallel.processes import cpu_cores
 from runtime.training.distributed import Workers
 from unet_industrial.config import ConfigError, TrainConfig
 
 _POLICIES = {"none": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}
-
-
-def cpu_cores() -> int:
-    """Cores this process may use (a container or `taskset` may allow fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def configure(workers: Workers, config: TrainConfig, threads: int = 0) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from unet_industrial.config import Config, DataConfig, ModelConfig, TrainConfig
+from unet_industrial.config import FAKE_ABOVE_UINT8, Config, DataConfig, ModelConfig, TrainConfig
 
 _LEARNING = {
     "batch_size": 8,
@@ -90,9 +90,7 @@ def cut_window(mask: np.ndarray, size: int, rng: np.random.Generator) -> tuple[i
 
 def fake_share(mask: np.ndarray) -> float:
     """Share of pixels that count as faked, of a (H, W) uint8 mask."""
-    from unet_industrial.records import FAKE_PIXEL  # here, as it loads TensorFlow
-
-    return float(np.mean(mask >= FAKE_PIXEL))
+    return float(np.mean(mask > FAKE_ABOVE_UINT8))
 
 
 class _Maker:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
-from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from unet_industrial.config import FAKE_ABOVE, FAKE_ABOVE_UINT8, ConfigError, DataConfig, ModelConfig, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,8 @@ def test_unknown_key_is_refused_and_frozen_is_frozen():
 def test_network_channels_count_the_residuals():
     assert ModelConfig(in_channels=1).network_channels == 1
     assert ModelConfig(features="rgb+srm").network_channels == 6
+
+
+def test_a_pixel_counts_as_fake_alike_as_a_probability_and_as_a_level_of_a_mask():
+    levels = np.arange(256)
+    np.testing.assert_array_equal(levels > FAKE_ABOVE_UINT8, levels / 255 > FAKE_ABOVE)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from runtime.model import saved_model
 from runtime.model.saved_model import ModelError, default_model, load_model
 from tests.helpers import drawn_model
+from unet_industrial.config import FACE_MARGIN, TOP_SHARE
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_missing_damaged_and_odd_metadata_are_named(tmp_path, folder):
         with pytest.raises(ModelError, match=message):
             load_model(copy, trust=True)
     (copy / saved_model.METADATA_PATH).unlink()
-    assert load_model(copy, trust=True).face_margin == saved_model.DEFAULT_FACE_MARGIN
+    assert load_model(copy, trust=True).face_margin == FACE_MARGIN
     (copy / "variables" / "variables.index").unlink()
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_model(copy, trust=True)
@@ -125,3 +126,13 @@ def test_the_default_is_the_model_that_comes_along(tmp_path, folder, monkeypatch
     monkeypatch.setattr(saved_model, "PACKAGED", "model_along")
     assert default_model() == folder
     sys.modules.pop("model_along", None)
+
+
+def test_masks_training_export_and_scoring_agree_on_margin_and_top_share():
+    from mask_generation.pairs.outcome import GroupConfig
+    from runtime.scoring.frame_score import ScorerConfig
+    from unet_industrial import losses
+
+    assert GroupConfig().crop_margin == FACE_MARGIN
+    assert ScorerConfig().top_percent == 100 * TOP_SHARE
+    assert losses.image_logits.__defaults__ == (TOP_SHARE,)

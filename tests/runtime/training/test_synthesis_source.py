@@ -7,7 +7,7 @@ import pytest
 
 from mask_generation.synthesis import face_bank
 from runtime.training import synthesis_source
-from unet_industrial.records import FAKE_PIXEL
+from unet_industrial.config import FAKE_ABOVE_UINT8
 
 FIVE = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float32)
 
@@ -83,7 +83,7 @@ def test_windows_are_cut_alike_and_labelled_by_what_they_show(pool_file):
     found = batches(source, 0, 6)
     labels = np.concatenate([batch["label"] for batch in found])
     masks = np.concatenate([batch["mask"] for batch in found])
-    shown = (masks * 255 >= FAKE_PIXEL - 0.5).mean(axis=(1, 2, 3)) >= synthesis_source.LEAST_SHARE
+    shown = (masks * 255 > FAKE_ABOVE_UINT8 + 0.5).mean(axis=(1, 2, 3)) >= synthesis_source.LEAST_SHARE
     np.testing.assert_array_equal(labels == 1, shown)
     assert labels[::2].max() == 0
     assert labels[1::2].mean() > 0.5  # windows look for the manipulation
