@@ -6,22 +6,9 @@ import dataclasses
 import os
 from typing import Optional
 
+from mask_generation.video.writer import VIDEO_SUFFIXES
+
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".ts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".gif",
-)
 
 
 class DatasetError(Exception):

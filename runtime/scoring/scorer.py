@@ -23,7 +23,7 @@ from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo,
 from runtime.model import calibration
 from runtime.model.saved_model import LoadedModel, default_model, identity, load_model
 from runtime.scoring import abstention, drawing, manipulation_type
-from runtime.scoring.frame_score import LearnedScorer, features, frame_scores
+from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
 from runtime.scoring.video_score import VideoScore, video_score
 
@@ -52,7 +52,6 @@ class ScoringParts(Protocol):
 
     model: LoadedModel
     config: ScoreConfig
-    learned: LearnedScorer | None
 
 
 class _Waiting(NamedTuple):
@@ -107,7 +106,7 @@ class Pass:
             crops = np.stack([waiting.crop for waiting in self._waiting])
             masks, own = scorer.model.predict(crops, config.batch_size)
         with self._watch.stage("measure"):
-            scores = frame_scores(masks, own, config.scorer, scorer.learned)
+            scores = frame_scores(masks, own, config.scorer)
             for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
                 self._keep(waiting, mask, float(score), row)
         self._waiting.clear()
@@ -167,7 +166,6 @@ class Pass:
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
-LEARNED_KEY = "learned_scorer"  # in model.json
 _CHUNK = 1 << 20
 
 
@@ -177,7 +175,6 @@ class Scorer:
     Args:
         detector: None: MTCNN with the configuration's sizes.
     Raises:
-        ValueError: the configuration asks for a learned scorer that the model lacks.
         CalibrationError: the model's calibration is damaged.
     """
 
@@ -189,11 +186,6 @@ class Scorer:
         scoring = self.config.scoring(identity(model.sha256, model.metadata))
         self.calibration, self.calibration_note = calibration.of_model(model.metadata, scoring)
         self.domain = abstention.domain_of(model.metadata)
-        self.learned: Optional[LearnedScorer] = None
-        if self.config.scorer.name == "learned":
-            if LEARNED_KEY not in model.metadata:
-                raise ValueError("scorer=learned: this model has no learned scorer; choose another --scorer")
-            self.learned = LearnedScorer.from_dict(model.metadata[LEARNED_KEY])
 
     def warm_up(self) -> None:
         """Build what is built on first use, so that the first video's timings are like the others'."""

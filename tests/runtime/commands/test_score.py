@@ -216,7 +216,7 @@ def test_one_file_given_by_itself_and_a_name_like_an_option(run, tmp_path, monke
         (["--input=IN", "--model=MODEL", "--output=OUT", "--fps=0"], 2, "fps"),
         (["--input=IN", "--model=MODEL", "--output=OUT", "--scorer=best"], 2, "scorer"),
         (["--input=IN", "--model=MODEL", "--output=OUT", "--frams=3"], 2, "--frames"),
-        (["--input=IN", "--model=MODEL", "--output=OUT", "--trust_model", "--scorer=learned"], 1, "no learned scorer"),
+        (["--input=IN", "--model=MODEL", "--output=OUT", "--scorer=learned"], 2, "scorer"),
     ],
 )
 def test_what_is_wrong_with_the_command_is_said(run, tmp_path, words, code, message, capsys, monkeypatch):
