@@ -388,7 +388,7 @@ def write(
     """Write everything under `folder` and return {kind: path}.
 
     Args:
-        result: `compare.compare(detectors, …)` (of one detector as well).
+        result: `measure.compare(detectors, …)` (of one detector as well).
         about: provenance to print and keep (model, record files, hashes, command).
         extra: more entries for the top level of the JSON.
     """
