@@ -1,21 +1,22 @@
-"""Verbs and their flags, for `python -m mask_generation` and `python -m runtime` alike.
+"""Subcommands and their flags, for `deepfake-unet`, `python -m runtime` and `python -m mask_generation` alike.
 
-A verb is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS` and
-returns the exit code, and optionally `USER_ERRORS`, exceptions that are the user's to mend: they print as one line.
-Only the chosen verb's module is imported and only its flags are defined, so `--help` lists nothing else, and a
-flag of another verb is an error, not ignored. Imports nothing of ours.
+A subcommand is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS`
+and returns the exit code, and optionally `USER_ERRORS`, exceptions that the user can do something about: they print as
+one line. Only the chosen subcommand's module is imported and only its flags are defined, so `--help` lists nothing
+else and takes no time, and a flag of another subcommand is an error, not ignored. Imports nothing of ours.
 
 Exit codes: 0 all fine; 1 something failed, or some inputs did; 2 the command line is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 from absl import flags
@@ -33,64 +34,76 @@ class Failure(Exception):
     """The work cannot be done, and it is not a bug; the message says what to do. Exit code 1."""
 
 
-class Verb(NamedTuple):
-    """One command.
+class Subcommand(NamedTuple):
+    """One row of a table of subcommands: a module to run, or a table of its own (`mask audit`).
 
     Attributes:
-        module: dotted name of the module with `define_flags` and `main`.
-        arguments: how the usage line shows what is not a flag; empty if the verb takes flags only.
+        module: dotted name of the module with `define_flags` and `main`; empty for a table.
+        arguments: how the usage line shows what is not a flag; empty if the subcommand takes flags only.
+        subcommands: the rows of a table.
+        default: of a table, the row that is meant where flags follow at once, or nothing.
     """
 
     name: str
     summary: str
-    module: str
+    module: str = ""
     arguments: str = ""
+    subcommands: tuple[Subcommand, ...] = ()
+    default: str = ""
 
 
-def run(program: str, summary: str, verbs: Sequence[Verb], argv: Optional[Sequence[str]] = None) -> int:
-    """Run the verb that `argv` names and return the exit code.
+def run(
+    program: str,
+    summary: str,
+    subcommands: Sequence[Subcommand],
+    argv: Optional[Sequence[str]] = None,
+    default: str = "",
+) -> int:
+    """Run the subcommand that `argv` names and return the exit code.
 
     Args:
         program: how the user starts it, for usage lines.
         argv: the command line without the program's name; None: that of this process.
+        default: the subcommand that is meant where `argv` names none; empty: the overview is shown.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in _HELP:
-        print(overview(program, summary, verbs))
-        return OK if words else USAGE
-    verb = next((candidate for candidate in verbs if candidate.name == words[0]), None)
-    if verb is None:
-        close = difflib.get_close_matches(words[0], [candidate.name for candidate in verbs], 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(v.name for v in verbs)}"
-        return _complain(program, f"no command {words[0]!r}; {hint}", USAGE)
-    return _run_verb(f"{program} {verb.name}", verb, words[1:])
+    if words and words[0] in _HELP:
+        print(overview(program, summary, subcommands, default))
+        return OK
+    if default and (not words or words[0].startswith("-")):
+        words.insert(0, default)
+    if not words:
+        print(overview(program, summary, subcommands, default))
+        return USAGE
+    chosen = next((candidate for candidate in subcommands if candidate.name == words[0]), None)
+    if chosen is None:
+        names = [candidate.name for candidate in subcommands]
+        close = difflib.get_close_matches(words[0], names, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+        return _complain(program, f"no subcommand {words[0]!r}; {hint}", USAGE)
+    if chosen.subcommands:
+        return run(f"{program} {chosen.name}", chosen.summary, chosen.subcommands, words[1:], chosen.default)
+    return _run_one(f"{program} {chosen.name}", chosen, words[1:])
 
 
-def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
-    module = importlib.import_module(verb.module)
-    from absl import logging  # noqa: F401  defines its flags now, so that a verb may define one of the same name
+def walk(subcommands: Sequence[Subcommand]) -> Iterator[tuple[str, Subcommand]]:
+    """(`mask audit`, its row) of every subcommand that can be run, tables within tables included."""
+    for each in subcommands:
+        if each.subcommands:
+            yield from ((f"{each.name} {name}", row) for name, row in walk(each.subcommands))
+        else:
+            yield each.name, each
+
+
+@contextlib.contextmanager
+def defined_flags(define_flags: Callable[[], None]) -> Iterator[set[str]]:
+    """Names of the flags that `define_flags` defines; afterwards `flags.FLAGS` is as it was."""
+    from absl import logging  # noqa: F401  defines its flags now, so that a subcommand may define one of the same name
 
     known_before = {name: flags.FLAGS[name] for name in flags.FLAGS}
     try:
-        module.define_flags()
-        own = {name for name in flags.FLAGS if flags.FLAGS[name] is not known_before.get(name)}
-        before_dashes = words[: words.index("--")] if "--" in words else words
-        if any(word in _HELP[:-1] for word in before_dashes):
-            print(verb_help(program, verb, own))
-            return OK
-        rest = _parse(program, words, own)
-        if rest and not verb.arguments:
-            raise UsageError(f"{rest[0]!r} is not expected: this command takes flags only")
-        return module.main(rest)
-    except UsageError as error:
-        return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
-    except KeyboardInterrupt:
-        return _complain(program, "interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
-        return _complain(program, str(error), FAILED)
+        define_flags()
+        yield {name for name in flags.FLAGS if flags.FLAGS[name] is not known_before.get(name)}
     finally:
         for name in list(flags.FLAGS):
             if flags.FLAGS[name] is not known_before.get(name):
@@ -100,11 +113,34 @@ def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
                 flags.FLAGS[name] = flag
 
 
+def _run_one(program: str, subcommand: Subcommand, words: list[str]) -> int:
+    module = importlib.import_module(subcommand.module)
+    try:
+        with defined_flags(module.define_flags) as own:
+            before_dashes = words[: words.index("--")] if "--" in words else words
+            if any(word in _HELP[:-1] for word in before_dashes):
+                print(subcommand_help(program, subcommand, own))
+                return OK
+            rest = _parse(program, words, own)
+            if rest and not subcommand.arguments:
+                raise UsageError(f"{rest[0]!r} is not expected: this subcommand takes flags only")
+            return module.main(rest)
+    except UsageError as error:
+        return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
+    except KeyboardInterrupt:
+        return _complain(program, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
+        return _complain(program, str(error), FAILED)
+
+
 def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
     """Set `flags.FLAGS` from the words; returns what is not a flag.
 
     Raises:
-        UsageError: a flag is unknown, misspelt, of another verb, or has an impossible value.
+        UsageError: a flag is unknown, misspelt, of another subcommand, or has an impossible value.
     """
     flags.FLAGS.unparse_flags()
     foreign = {name: flags.FLAGS[name].present for name in flags.FLAGS if name not in own}
@@ -122,19 +158,20 @@ def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
     return rest
 
 
-def overview(program: str, summary: str, verbs: Sequence[Verb]) -> str:
-    """What `--help` without a command prints."""
-    width = max(len(verb.name) for verb in verbs)
-    lines = [f"  {verb.name:<{width}}  {verb.summary}" for verb in verbs]
-    return "\n".join([summary, "", f"Usage: {program} COMMAND [--flag=value ...]", "", "Commands:", *lines, ""]) + (
-        f"\n`{program} COMMAND --help` lists the command's flags."
-    )
+def overview(program: str, summary: str, subcommands: Sequence[Subcommand], default: str = "") -> str:
+    """What `--help` without a subcommand prints."""
+    width = max(len(each.name) for each in subcommands)
+    lines = [f"  {each.name:<{width}}  {each.summary}" for each in subcommands]
+    text = "\n".join([summary, "", f"Usage: {program} SUBCOMMAND [--flag=value ...]", "", "Subcommands:", *lines, ""])
+    if default:
+        text += f"\n`{program}` without a subcommand is `{program} {default}`."
+    return text + f"\n`{program} SUBCOMMAND --help` lists the flags of a subcommand."
 
 
-def verb_help(program: str, verb: Verb, names: set[str]) -> str:
-    """What `COMMAND --help` prints: the verb's own flags, with their defaults."""
-    usage = f"Usage: {program} [--flag=value ...]{' ' + verb.arguments if verb.arguments else ''}"
-    return "\n".join([verb.summary, "", usage, "", *(_describe(flags.FLAGS[name]) for name in sorted(names))])
+def subcommand_help(program: str, subcommand: Subcommand, names: set[str]) -> str:
+    """What `SUBCOMMAND --help` prints: the subcommand's own flags, with their defaults."""
+    usage = f"Usage: {program} [--flag=value ...]{' ' + subcommand.arguments if subcommand.arguments else ''}"
+    return "\n".join([subcommand.summary, "", usage, "", *(_describe(flags.FLAGS[name]) for name in sorted(names))])
 
 
 def _describe(flag: flags.Flag) -> str:

@@ -89,7 +89,7 @@ class ScoreConfig:
 
 
 def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation.
+    """What a calibration depends on: the model (see `saved_model.identity`), the frame scorer and the aggregation.
 
     Thresholds are left out: they move verdicts and segments, no score.
 

@@ -1,4 +1,4 @@
-"""The verb table: only the chosen verb's flags exist, mistakes are explained, exit codes are as documented."""
+"""The table of subcommands: only the chosen one's flags exist, mistakes are explained, exit codes are as documented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Trouble(Exception):
 
 
 @pytest.fixture
-def verbs(monkeypatch):
+def subcommands(monkeypatch):
     bake = types.ModuleType("drawn_bake")
     bake.seen = []
     bake.USER_ERRORS = (Trouble,)
@@ -39,22 +39,25 @@ def verbs(monkeypatch):
     wash.main = lambda arguments: cli.FAILED
     monkeypatch.setitem(sys.modules, "drawn_bake", bake)
     monkeypatch.setitem(sys.modules, "drawn_wash", wash)
-    return bake, [cli.Verb("bake", "Bake it.", "drawn_bake", "FILE ..."), cli.Verb("wash", "Wash up.", "drawn_wash")]
+    return bake, [
+        cli.Subcommand("bake", "Bake it.", "drawn_bake", "FILE ..."),
+        cli.Subcommand("wash", "Wash up.", "drawn_wash"),
+    ]
 
 
-def run(verbs, *argv):
-    return cli.run("kitchen", "A kitchen.", verbs[1], argv)
+def run(subcommands, *argv):
+    return cli.run("kitchen", "A kitchen.", subcommands[1], argv)
 
 
-def test_flags_and_arguments_reach_the_verb_and_are_gone_after(verbs):
-    assert run(verbs, "bake", "--dish=pie", "--fan", "a", "--minutes", "3", "b") == cli.OK
-    assert run(verbs, "bake", "--dish=pie") == cli.OK  # nothing is left of the first call
-    assert verbs[0].seen == [(3, True, "pie", ["a", "b"]), (20, False, "pie", [])]
+def test_flags_and_arguments_reach_the_subcommand_and_are_gone_after(subcommands):
+    assert run(subcommands, "bake", "--dish=pie", "--fan", "a", "--minutes", "3", "b") == cli.OK
+    assert run(subcommands, "bake", "--dish=pie") == cli.OK  # nothing is left of the first call
+    assert subcommands[0].seen == [(3, True, "pie", ["a", "b"]), (20, False, "pie", [])]
     assert "dish" not in flags.FLAGS
 
 
-def test_exit_code_of_the_verb_is_passed_on(verbs):
-    assert run(verbs, "wash") == cli.FAILED
+def test_exit_code_of_the_subcommand_is_passed_on(subcommands):
+    assert run(subcommands, "wash") == cli.FAILED
 
 
 @pytest.mark.parametrize(
@@ -71,30 +74,30 @@ def test_exit_code_of_the_verb_is_passed_on(verbs):
         (["xyz"], "there are: bake, wash"),
     ],
 )
-def test_wrong_command_lines_exit_2_with_the_reason(verbs, capsys, argv, message):
-    assert run(verbs, *argv) == cli.USAGE
+def test_wrong_command_lines_exit_2_with_the_reason(subcommands, capsys, argv, message):
+    assert run(subcommands, *argv) == cli.USAGE
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    assert not verbs[0].seen
+    assert not subcommands[0].seen
 
 
-def test_user_errors_are_one_line_and_exit_1(verbs, capsys):
-    assert run(verbs, "bake", "--dish=stone") == cli.FAILED
+def test_user_errors_are_one_line_and_exit_1(subcommands, capsys):
+    assert run(subcommands, "bake", "--dish=stone") == cli.FAILED
     assert capsys.readouterr().err == "kitchen bake: stone does not bake\n"
 
 
-def test_help_lists_the_verbs_own_flags_with_defaults(verbs, capsys):
-    assert run(verbs, "bake", "--help") == cli.OK
+def test_help_lists_the_subcommands_own_flags_with_defaults(subcommands, capsys):
+    assert run(subcommands, "bake", "--help") == cli.OK
     text = capsys.readouterr().out
     assert "--minutes=int" in text
     assert "[default: 20]" in text
     assert "--[no]fan" in text
     assert "--verbosity" not in text
-    assert run(verbs, "--help") == cli.OK
+    assert run(subcommands, "--help") == cli.OK
     assert "Wash up." in capsys.readouterr().out
 
 
-def test_no_command_shows_the_overview_as_a_usage_error(verbs, capsys):
-    assert run(verbs) == cli.USAGE
+def test_no_command_shows_the_overview_as_a_usage_error(subcommands, capsys):
+    assert run(subcommands) == cli.USAGE
     assert "bake" in capsys.readouterr().out
