@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from absl import flags
 
-from mask_generation import datasets
 from mask_generation.cli import UsageError
+from mask_generation.datasets import registry
 from mask_generation.datasets.base import Inventory, Options
 
 
@@ -15,7 +15,7 @@ def define_data_flags() -> None:
     flags.DEFINE_enum(
         "dataset",
         "auto",
-        ["auto", *(name for name in datasets.ADAPTERS if name != "pairs_csv")],
+        ["auto", *(name for name, layout in registry.LAYOUTS.items() if not layout.is_file)],
         "Layout of --data_dir.",
     )
     flags.DEFINE_enum(
@@ -69,7 +69,7 @@ def source_from_flags() -> tuple[str, str]:
 def inventory_from_flags() -> Inventory:
     """
     Raises:
-        UsageError, DatasetError: see `source_from_flags`, `datasets.find`.
+        UsageError, DatasetError: see `source_from_flags`, `registry.find`.
     """
     path, layout = source_from_flags()
-    return datasets.find(path, layout, options_from_flags())
+    return registry.find(path, layout, options_from_flags())
