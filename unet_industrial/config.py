@@ -150,7 +150,7 @@ class DataConfig(Config):
             is real, next to a fake of the same face and frame.
         augment: draw augmentations while training.
         augmentations: which, in the order they are applied (see `augment.py`).
-        reference_mode: the reference's own augmentation and resizing, quirks included (`legacy.py`).
+        reference_mode: the reference's own augmentation and resizing, quirks included (`reference_mode.py`).
         reader_threads: examples read and decoded in parallel; 0 lets tf.data choose.
         prefetch_batches: batches kept ready; 0 lets tf.data choose.
     """

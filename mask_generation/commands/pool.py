@@ -14,13 +14,12 @@ from absl import flags
 from tqdm import tqdm
 
 from mask_generation import cli
-from mask_generation.datasets.base import VIDEO_SUFFIXES
 from mask_generation.faces.detector import FaceDetector, MtcnnDetector
 from mask_generation.synthesis import face_bank
 from mask_generation.video.reader import count_frames, read_frames, sample_indices
 from mask_generation.video.types import VideoError, printable
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MIN_SCORE = 0.95  # a wrong box would put a blend where no face is
 USER_ERRORS = (face_bank.PoolError,)
 
@@ -75,7 +74,7 @@ def list_source(text: str) -> list[tuple[str, str, str]]:
     found = []
     for parent, _, names in os.walk(folder):
         for file in names:
-            if file.lower().endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+            if file.lower().endswith((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)):
                 found.append((name, folder, os.path.relpath(os.path.join(parent, file), folder)))
     if not found:
         raise cli.UsageError(f"--source={text}: no photograph and no video in {folder}")
@@ -129,7 +128,7 @@ def collect(
 
 
 def _pictures(path: str, frames: int) -> Iterator[tuple[int, np.ndarray]]:
-    if path.lower().endswith(IMAGE_SUFFIXES):
+    if path.lower().endswith(PICTURE_SUFFIXES):
         with open(path, "rb") as stream:
             data = np.frombuffer(stream.read(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None

@@ -61,7 +61,7 @@ def define_flags() -> None:
         "difficulty", 1.0, "0: easiest, hardly compressed; 1: hardest.", lower_bound=0.0, upper_bound=1.0
     )
     flags.DEFINE_list("pool_shares", [], "SOURCE=SHARE of the draws; by the root of its people.")
-    flags.DEFINE_list("mix", [], "NAME=VALUE, settings of the synthesis (synthesis/stream.py, Mix).")
+    flags.DEFINE_list("mix", [], "NAME=VALUE, settings of the synthesis, see mask_generation/synthesis/pairs.py.")
     flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes.", lower_bound=1)
 
 

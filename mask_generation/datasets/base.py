@@ -6,25 +6,11 @@ import dataclasses
 import os
 from typing import Optional
 
+from mask_generation.video.writer import VIDEO_SUFFIXES
 from unet_industrial.setting import setting
 
 SPLITS = ("train", "val", "test")
 SPLIT_POLICIES = ("official", "strict")
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".ts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".gif",
-)
 
 
 class DatasetError(Exception):

@@ -19,6 +19,7 @@ from typing import Any
 from mask_generation.parallel import processes as workers
 from mask_generation.parallel import ray
 from mask_generation.video.types import TIMEOUT, UNREADABLE, VideoError, printable
+from mask_generation.video.writer import VIDEO_SUFFIXES
 from runtime.scoring import drawing
 from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
 
@@ -139,15 +140,6 @@ def default_workers(files: int) -> int:
     return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, files))
 
 
-# What FFmpeg reads and cameras, phones, editors and the web write.
-VIDEO_SUFFIXES = frozenset(
-    "." + name
-    for name in (
-        *("3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "ivf", "m2ts", "m2v", "m4v", "mjpeg", "mjpg", "mkv"),
-        *("mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob"),
-        *("webm", "wmv", "y4m"),
-    )
-)
 RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
 LOCK = ".running"
 
@@ -193,7 +185,7 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
             for name in sorted(names):
                 if name.startswith(b"."):
                     continue
-                is_video = os.path.splitext(name)[1].lower().decode("ascii", "replace") in VIDEO_SUFFIXES
+                is_video = os.fsdecode(name).lower().endswith(VIDEO_SUFFIXES)
                 (files if is_video else skipped)[os.path.join(folder, name)] = None
     if not files:
         raise InputError(f"no video among {len(skipped)} files in {', '.join(map(printable, inputs))} (--input)")

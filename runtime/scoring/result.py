@@ -82,7 +82,7 @@ class ScoreConfig:
 
 
 def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation.
+    """What a calibration depends on: the model (see `saved_model.identity`), the frame scorer and the aggregation.
 
     Thresholds are left out: they move verdicts and segments, no score.
 
@@ -96,7 +96,7 @@ def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
 @dataclasses.dataclass(frozen=True)
 class FaceRow:
     """One face in one frame; `score` in [0, 1], the box in pixels of the frame as shown, `features` of its mask as
-    named in `score_frames.FEATURES`."""
+    named in `frame_score.FEATURES`."""
 
     frame_index: int
     time_s: float
@@ -120,7 +120,7 @@ class VideoResult:
     Attributes:
         path: as given, printable.
         state: one of `STATES`; reason: why it is not "ok", "" otherwise.
-        score: video score in [0, 1]; verdict: one of `aggregate.VERDICTS`, by the thresholds of the aggregation.
+        score: video score in [0, 1]; verdict: one of `video_score.VERDICTS`, by the thresholds of the aggregation.
         probability: calibrated probability of a fake; None without a calibration, `probability_note` says why.
         segments: (start_s, end_s, score) of suspicious stretches.
         faces: summary of each track: track, score, frames, segments, face_px.

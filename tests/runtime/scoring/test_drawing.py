@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 
-import av
 import cv2
 import numpy as np
 import pytest
 
 from mask_generation.video.reader import read_frames
 from mask_generation.video.types import VideoError
+from mask_generation.video.writer import video_file
 from runtime.model.saved_model import load_model
 from runtime.scoring import drawing, overlay_video
 from runtime.scoring.result import ScoreConfig
@@ -108,12 +108,10 @@ def test_the_video_has_every_frame_at_its_time_and_the_mask_on_the_right(scorer,
 
 
 def test_time_stamps_that_stand_still_and_odd_sizes_are_encoded(scorer, tmp_path):
-    with av.open(str(tmp_path / "out.mp4"), "w") as container:
-        writer = overlay_video._Writer(container, 25.0)
+    with video_file(tmp_path / "out.mp4", 20) as writer:
         for index, time_s in enumerate((0.0, 0.1, 0.1, 0.05, 0.3)):
-            frame = overlay_video.Frame(index, time_s, np.full((31, 45, 3), 50 * index, np.uint8))
-            writer.add(frame, np.zeros((31, 45), np.float32))
-        writer.close()
+            picture = np.full((31, 45, 3), 50 * index, np.uint8)
+            writer.write(overlay_video._pair(picture, np.zeros((31, 45), np.float32)), time_s)
     times = [frame.time_s for frame in read_frames(tmp_path / "out.mp4")]
     assert len(times) == 5
     assert (np.diff(times) > 0).all()
