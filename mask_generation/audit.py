@@ -214,7 +214,11 @@ def table(result: Audit, most_problems: int = 20) -> str:
         ]
         for part in result.parts
     ]
-    lines = [f"{result.source}  (--split_policy={result.split}, --check={result.check})", "", *_columns([header, *rows])]
+    lines = [
+        f"{result.source}  (--split_policy={result.split}, --check={result.check})",
+        "",
+        *_columns([header, *rows]),
+    ]
     if result.groups:
         lines += [
             "",

@@ -117,7 +117,7 @@ def run(
     if not words:
         print(overview(program, summary, subcommands, default))
         return USAGE
-    chosen = next((each for each in subcommands if words[0] in (each.name, each.earlier_name)), None)
+    chosen = next((each for each in subcommands if words[0] in (each.name, each.earlier_name or each.name)), None)
     if chosen is None:
         names = [candidate.name for candidate in subcommands]
         close = difflib.get_close_matches(words[0], names, 1)
@@ -241,7 +241,7 @@ def _describe(flag: flags.Flag) -> str:
     kind = "" if flag.boolean else f"={'|'.join(map(str, allowed)) if allowed else flag.flag_type()}"
     text = flag.help or ""
     if "[default:" not in text:
-        text += f" [default: {_shown(flag.default)}]" if flag.default is not None else ""
+        text += f" [default: {_shown(flag.default)}]" if flag.default not in (None, "", []) else ""
     wrapped = textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False)
     return f"  {name}{kind}\n{wrapped}"
 
@@ -289,7 +289,9 @@ def define(config: type, *names: str, **defaults: Any) -> None:
     """
     for field, setting, name in _chosen(config, names):
         default = defaults.get(field.name, field.default)
-        text = f"{setting.help} [default: {setting.shown}]" if setting.shown and default is field.default else setting.help
+        text = (
+            f"{setting.help} [default: {setting.shown}]" if setting.shown and default is field.default else setting.help
+        )
         kind = str(field.type).replace("Optional[", "").replace("]", "").replace(" | None", "")
         bounds = {"lower_bound": setting.low, "upper_bound": setting.high}
         if setting.choices is not None:
@@ -322,7 +324,9 @@ def values(config: type, *names: str) -> dict[str, Any]:
 
 def given(config: type, *names: str) -> dict[str, Any]:
     """{field: value} of the flags that the user gave, as opposed to those left at their defaults."""
-    present = {field.name for field, _, name in _chosen(config, names) if name in flags.FLAGS and flags.FLAGS[name].present}
+    present = {
+        field.name for field, _, name in _chosen(config, names) if name in flags.FLAGS and flags.FLAGS[name].present
+    }
     return {name: value for name, value in values(config, *names).items() if name in present}
 
 

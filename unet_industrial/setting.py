@@ -1,6 +1,6 @@
 """A dataclass field that explains itself: its default, help text and allowed values, from which flags are made.
 
-A setting is described where it is defined, and nowhere else: `mask_generation.flags` reads name, default, help text,
+A setting is described where it is defined, and nowhere else: `mask_generation.cli` reads name, default, help text,
 choices and bounds of a flag from here. Imports nothing of this package, and no TensorFlow.
 """
 
@@ -21,7 +21,7 @@ class Setting:
     Attributes:
         help: one sentence.
         flag: the flag's name where it is not that of the field.
-        choices: allowed values; a mapping where the user writes another word than the program: {"NHWC": "channels_last"}.
+        choices: allowed values; a mapping where the user writes another word: {"NHWC": "channels_last"}.
         low, high: bounds, checked when the command line is read; those that a dataclass checks itself need none here.
         shown: how the help text shows the default where the value itself says little, as None does.
     """

@@ -20,7 +20,12 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.audit import shard_paths
-from mask_generation.commands.flags import SplitFlag, define_data_flags, inventory_from_flags, refuse_videos_beside_records
+from mask_generation.commands.flags import (
+    SplitFlag,
+    define_data_flags,
+    inventory_from_flags,
+    refuse_videos_beside_records,
+)
 from mask_generation.datasets.base import ClipGroup, DatasetError
 from mask_generation.pairs.outcome import GroupConfig
 from unet_industrial.config import FAKE_ABOVE_UINT8
