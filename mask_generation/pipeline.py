@@ -23,7 +23,6 @@ from typing import Any, Optional
 
 from mask_generation import manifest, shards
 from mask_generation import shards as writer
-from mask_generation.datasets import dagm
 from mask_generation.datasets.base import SPLITS, ClipGroup, Inventory, Problem
 from mask_generation.pairs.outcome import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
 from mask_generation.parallel import processes as workers
@@ -260,7 +259,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
         os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
     with stream:
-        if job.group.dataset == dagm.NAME:
+        if job.group.still:
             result = process_still(job.group)
         else:
             result = process_group(job.group, config, detector, given_up, note)

@@ -7,8 +7,9 @@ from typing import Any
 
 from absl import flags
 
-from mask_generation import cli, datasets
+from mask_generation import cli
 from mask_generation.cli import UsageError
+from mask_generation.datasets import registry
 from mask_generation.datasets.base import SPLIT_POLICIES, SPLITS, Inventory, Options
 
 
@@ -19,7 +20,7 @@ def define_data_flags() -> None:
     flags.DEFINE_enum(
         "dataset",
         "auto",
-        ["auto", *(name for name in datasets.ADAPTERS if name != "pairs_csv")],
+        ["auto", *(name for name, layout in registry.LAYOUTS.items() if not layout.is_file)],
         "Layout of --data_dir.",
     )
     cli.define(Options)
@@ -70,10 +71,10 @@ def source_from_flags() -> tuple[str, str]:
 def inventory_from_flags() -> Inventory:
     """
     Raises:
-        UsageError, DatasetError: see `source_from_flags`, `datasets.find`.
+        UsageError, DatasetError: see `source_from_flags`, `registry.find`.
     """
     path, layout = source_from_flags()
-    return datasets.find(path, layout, options_from_flags())
+    return registry.find(path, layout, options_from_flags())
 
 
 def refuse_videos_beside_records() -> None:

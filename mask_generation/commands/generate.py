@@ -14,7 +14,6 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.commands.flags import define_data_flags, inventory_from_flags
-from mask_generation.datasets import dagm
 from mask_generation.datasets.base import DatasetError
 from mask_generation.pairs.outcome import FAILED, GroupConfig
 from mask_generation.pipeline import STILLS_A_SHARD, GenerateConfig, PipelineError, Totals, clear, generate
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> int:
     if config.output_dir.exists() and not config.output_dir.is_dir():
         raise cli.UsageError(f"{config.output_dir}: is a file; --output needs a folder")
     inventory = inventory_from_flags()
-    if not cli.given(GenerateConfig, "shard_groups") and all(group.dataset == dagm.NAME for group in inventory.groups):
+    if not cli.given(GenerateConfig, "shard_groups") and all(group.still for group in inventory.groups):
         config = dataclasses.replace(config, shard_groups=STILLS_A_SHARD)
     for text in inventory.notes:
         print(f"note: {text}", file=sys.stderr)

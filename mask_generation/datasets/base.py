@@ -1,9 +1,10 @@
-"""What every adapter returns, and the few helpers they share."""
+"""What a layout is, what it finds, and the few helpers that layouts share."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Optional
 
 from mask_generation.video.writer import VIDEO_SUFFIXES
@@ -60,6 +61,8 @@ class ClipGroup:
         original: path; None where it is missing, so that no mask can be made.
         split: "train", "val", "test"; empty until `assign_splits`.
         identity: name of the connected component it belongs to; set by `assign_splits`.
+        still: the one clip is a grey picture, taken whole and as it is, not a video with faces to be found; the mask of
+            a fake is the picture named in `official_mask`.
     """
 
     name: str
@@ -71,6 +74,7 @@ class ClipGroup:
     identities: frozenset[str]
     split: str = ""
     identity: str = ""
+    still: bool = False
 
     @property
     def all_identities(self) -> frozenset[str]:
@@ -102,6 +106,27 @@ class Inventory:
     def clips(self) -> int:
         """Clips of the groups: originals that are there, and fakes."""
         return sum((group.original is not None) + len(group.fakes) for group in self.groups)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One way in which a data set lies on the disk. Each has one, in a module of this folder; `registry` lists them.
+
+    Attributes:
+        name: as `--dataset` takes it.
+        title, expects: what people call it, and by which files and folders it is known; for the message that says what
+            could have been given.
+        find: (root, options) → every clip, splits as the data set itself has them. Raises DatasetError.
+        recognises: whether a path has this layout. None: never guessed, always to be named.
+        is_file: the root is a file of its own, not a folder.
+    """
+
+    name: str
+    title: str
+    expects: str
+    find: Callable[[str, Options], Inventory]
+    recognises: Optional[Callable[[str], bool]]
+    is_file: bool = False
 
 
 def list_videos(folder: str) -> dict[str, str]:
@@ -140,7 +165,7 @@ def group_fakes(
     """Hand each fake to the group of its original, or report it; then put the groups into the inventory.
 
     Args:
-        groups: by a key of the adapter's choice.
+        groups: by a key of the layout's choice.
         fakes: (key of the original's group, fake).
         expected: where the original of a key should have been, for the report; the key itself where it is not named.
     """

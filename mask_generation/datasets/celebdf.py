@@ -16,6 +16,7 @@ from mask_generation.datasets.base import (
     DatasetError,
     FakeClip,
     Inventory,
+    Layout,
     Options,
     group_fakes,
     list_videos,
@@ -127,3 +128,6 @@ def read_test_list(path: str, found: Inventory) -> set[str]:
         if len(words) != 2 or words[0] not in ("0", "1"):
             raise DatasetError(f"{path}, line {number}: expected `1 Celeb-real/…` or `0 Celeb-synthesis/…`")
     return {os.path.splitext(words[1])[0].replace("\\", "/") for words in lines}
+
+
+LAYOUT = Layout("celebdf", "Celeb-DF", "Celeb-real/, Celeb-synthesis/", find, recognises)

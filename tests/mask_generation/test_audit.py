@@ -8,8 +8,8 @@ import pytest
 
 from mask_generation import __main__ as command
 from mask_generation.audit import audit
-from mask_generation.datasets import find
 from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
 from tests.helpers import drawn_pairs, drawn_records, drawn_trees
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from mask_generation import __main__ as command
 from mask_generation import pipeline, shards
-from mask_generation.datasets import find
 from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes as workers
 from mask_generation.parallel.processes import Answer
 from mask_generation.pipeline import GenerateConfig, PipelineError, clear, generate, plan_jobs

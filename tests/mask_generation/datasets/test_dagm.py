@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from mask_generation import __main__ as command
-from mask_generation.datasets import dagm, find
+from mask_generation.datasets import dagm
 from mask_generation.datasets.base import DatasetError, Options
+from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
 from tests.mask_generation.test_pipeline import inline
 from unet_industrial.config import DataConfig, ModelConfig
