@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one door to the product: sets up .venv once, then runs a station. `./launch.sh --help` lists the verbs.
+# The one door to the product: sets up .venv once, then runs `deepfake-unet SUBCOMMAND` in it. `./launch.sh --help` lists them.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,19 +8,19 @@ STAMP=$VENV/.deepfake-ready
 
 usage() {
   cat <<'TEXT'
-Usage: ./launch.sh VERB [flags]          VERB --help lists a verb's flags
+Usage: ./launch.sh SUBCOMMAND [flags]    SUBCOMMAND --help lists its flags
 
-  demo       the whole road on clips drawn from public-domain faces, on a CPU
-  test       the test suite (flags go to pytest)
+  demo       the whole pipeline on clips drawn from public-domain faces, on a CPU
   mask       pairs of videos -> face crops and masks as TFRecords
-             (mask audit, mask preview, mask ...: the other verbs of that stage)
+             (mask audit, mask preview, mask ...: the rest of that stage; mask --help lists it)
   train      TFRecords -> checkpoints; --np N trains on N Horovod processes
   evaluate   checkpoints or SavedModel -> numbers
   export     checkpoint -> SavedModel
   score      a video or a folder -> scores, masks, report
+             any other subcommand of `deepfake-unet`, which is in the environment's bin/
+  test       the test suite (flags go to pytest)
   setup      only install
-  docker V   the same verb V in a container with GPUs (DRY_RUN=1 prints the commands)
-  any other verb of `python -m runtime`
+  docker S   the same subcommand S in a container with GPUs (DRY_RUN=1 prints the commands)
 
 Environment: HOROVOD=0 installs without Horovod (training on one device only);
 DEEPFAKE_VENV names another virtual environment; PYTHON names the interpreter to use.
@@ -98,8 +98,8 @@ setup() {
   exec 9>&-
 }
 
-train() { # --np N is ours: how many processes; the rest goes to the command
-  local np=1 args=() python=$VENV/bin/python
+train() { # --np N is ours: how many processes; the rest goes to the subcommand
+  local np=1 args=()
   while [ $# -gt 0 ]; do
     case $1 in
       --np) [ $# -gt 1 ] || die "--np needs a number"; np=$2; shift 2 ;;
@@ -108,16 +108,16 @@ train() { # --np N is ours: how many processes; the rest goes to the command
     esac
   done
   [[ $np =~ ^[1-9][0-9]*$ ]] || die "--np takes a whole number of processes, not '$np'"
-  if [ "$np" = 1 ]; then exec "$python" -m runtime train ${args[@]+"${args[@]}"}; fi
+  if [ "$np" = 1 ]; then exec "$PROGRAM" train ${args[@]+"${args[@]}"}; fi
   export PATH=$VENV/bin:$PATH
   command -v horovodrun >/dev/null ||
     die "--np $np needs Horovod, which is not installed: apt-get install cmake g++ make, then ./launch.sh setup"
-  exec horovodrun --gloo -np "$np" "$python" -m runtime train ${args[@]+"${args[@]}"}
+  exec horovodrun --gloo -np "$np" "$PROGRAM" train ${args[@]+"${args[@]}"}
 }
 
 docker_run() {
   local image=${DEEPFAKE_IMAGE:-deepfake-unet-industrial} run=()
-  [ $# -gt 0 ] || die "docker needs a verb: ./launch.sh docker train --np 8 ..."
+  [ $# -gt 0 ] || die "docker needs a subcommand: ./launch.sh docker train --np 8 ..."
   if [ "${DRY_RUN:-0}" = 1 ]; then run=(echo); else command -v docker >/dev/null || die "docker is not installed"; fi
   local build=(docker build -t "$image")
   if [ -n "${BASE_IMAGE:-}" ]; then build+=(--build-arg "BASE_IMAGE=$BASE_IMAGE"); fi
@@ -129,24 +129,24 @@ docker_run() {
 }
 
 main() {
-  local verb=${1:-}
-  case $verb in
+  local subcommand=${1:-}
+  case $subcommand in
     "" | -h | --help | help) usage; exit 0 ;;
   esac
   shift
-  if [ "$verb" = docker ]; then docker_run "$@"; return; fi
-  if [ "${DEEPFAKE_IN_IMAGE:-0}" = 1 ]; then VENV=$(dirname "$(dirname "$(command -v python)")"); else setup; fi
-  case $verb in
+  if [ "$subcommand" = docker ]; then docker_run "$@"; return; fi
+  if [ "${DEEPFAKE_IN_IMAGE:-0}" = 1 ]; then # pip's scripts need not lie beside a base image's python
+    VENV=$(dirname "$(dirname "$(command -v python)")")
+    PROGRAM=$(command -v deepfake-unet) || die "deepfake-unet is not installed in this image"
+  else
+    setup
+    PROGRAM=$VENV/bin/deepfake-unet
+  fi
+  case $subcommand in
     setup) say "everything is installed in $VENV" ;;
     test) cd "$ROOT" && exec "$VENV/bin/python" -m pytest "$@" ;;
     train) train "$@" ;;
-    mask)
-      case ${1:-} in
-        "" | -*) exec "$VENV/bin/python" -m mask_generation generate "$@" ;;
-        *) exec "$VENV/bin/python" -m mask_generation "$@" ;;
-      esac
-      ;;
-    *) exec "$VENV/bin/python" -m runtime "$verb" "$@" ;;
+    *) exec "$PROGRAM" "$subcommand" "$@" ;;
   esac
 }
 

@@ -22,6 +22,7 @@ setup(
         "runtime": ["model/weights/*", "scoring/schemas/*.json", "scoring/templates/*"],
         "mask_generation": ["masks/weights/*"],
     },
+    entry_points={"console_scripts": ["deepfake-unet = runtime.__main__:main"]},
     install_requires=[
         "absl-py",
         "av>=14",  # time stamps, rotation, corrupt flags and x264, which OpenCV's reader lacks

@@ -49,5 +49,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    verb = cli.Verb("baselines", "Blur and a painted face on record files.", __name__)
-    sys.exit(cli.run("python -m benchmarks.baselines", verb.summary, [verb], ["baselines", *sys.argv[1:]]))
+    subcommand = cli.Subcommand("baselines", "Blur and a painted face on record files.", __name__)
+    sys.exit(cli.run("python -m benchmarks.baselines", subcommand.summary, [subcommand], ["baselines", *sys.argv[1:]]))

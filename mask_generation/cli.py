@@ -1,27 +1,36 @@
-"""Verbs and their flags, for `python -m mask_generation` and `python -m runtime` alike.
+"""Subcommands and their flags, for `deepfake-unet`, `python -m runtime` and `python -m mask_generation` alike.
 
-A verb is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS` and
-returns the exit code, and optionally `USER_ERRORS`, exceptions that are the user's to mend: they print as one line.
-Only the chosen verb's module is imported and only its flags are defined, so `--help` lists nothing else, and a
-flag of another verb is an error, not ignored. Imports nothing of ours.
+A subcommand is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS`
+and returns the exit code, and optionally `USER_ERRORS`, exceptions that the user can do something about: they print as
+one line. Only the chosen subcommand's module is imported and only its flags are defined, so `--help` lists nothing
+else and takes no time, and a flag of another subcommand is an error, not ignored.
+
+A flag is defined once, at the dataclass field that it sets (`unet_industrial.setting`): `define` makes flags of such
+fields, `make` and `given` turn them into the dataclass again. The last functions define the few flags that many
+subcommands have and no dataclass holds.
 
 Exit codes: 0 all fine; 1 something failed, or some inputs did; 2 the command line is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import difflib
 import importlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Optional, TypeVar
 
 from absl import flags
 
+from unet_industrial.setting import Setting, settings_of
+
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
+ConfigT = TypeVar("ConfigT")
 _BUILT_IN = ("flagfile", "undefok")  # absl's own way to read flags from a file
 
 
@@ -33,64 +42,112 @@ class Failure(Exception):
     """The work cannot be done, and it is not a bug; the message says what to do. Exit code 1."""
 
 
-class Verb(NamedTuple):
-    """One command.
+class Alias(flags.Flag):
+    """An earlier name of a flag: it sets the flag, is not listed in the help, and its use is reported.
 
     Attributes:
-        module: dotted name of the module with `define_flags` and `main`.
-        arguments: how the usage line shows what is not a flag; empty if the verb takes flags only.
+        moved: what was handed over: the flag and the value, in order.
+        quiet: the name is here to stay, so nothing is reported.
+    """
+
+    def __init__(self, name: str, target: flags.Flag, quiet: bool) -> None:
+        self.moved: list[tuple[flags.Flag, Any]] = []
+        self.target, self.quiet = target, quiet
+        help_string = f"An earlier name of --{target.name}."
+        super().__init__(target.parser, target.serializer, name, None, help_string, boolean=target.boolean)
+
+    def parse(self, argument: Any) -> None:
+        super().parse(argument)
+        hand_over(self, self.target, argument)
+
+
+def alias(name: str, target: str, quiet: bool = False) -> None:
+    """Accept `name` as another name of the flag `target`."""
+    flags.DEFINE_flag(Alias(name, flags.FLAGS[target], quiet))
+
+
+def hand_over(old: Any, target: flags.Flag, argument: Any) -> None:
+    """Set `target` from what was given as `old`, unless it was given by its own name too; `_parse` compares the two."""
+    set_by_us = sum(flag is target for flag, _ in old.moved)
+    old.moved.append((target, target.parser.parse(argument)))
+    if target.present == set_by_us:
+        target.parse(argument)
+
+
+class Subcommand(NamedTuple):
+    """One row of a table of subcommands: a module to run, or a table of its own (`mask audit`).
+
+    Attributes:
+        module: dotted name of the module with `define_flags` and `main`; empty for a table.
+        arguments: how the usage line shows what is not a flag; empty if the subcommand takes flags only.
+        subcommands: the rows of a table.
+        default: of a table, the row that is meant where flags follow at once, or nothing.
+        earlier_name: accepted too, and reported.
     """
 
     name: str
     summary: str
-    module: str
+    module: str = ""
     arguments: str = ""
+    subcommands: tuple[Subcommand, ...] = ()
+    default: str = ""
+    earlier_name: str = ""
 
 
-def run(program: str, summary: str, verbs: Sequence[Verb], argv: Optional[Sequence[str]] = None) -> int:
-    """Run the verb that `argv` names and return the exit code.
+def run(
+    program: str,
+    summary: str,
+    subcommands: Sequence[Subcommand],
+    argv: Optional[Sequence[str]] = None,
+    default: str = "",
+) -> int:
+    """Run the subcommand that `argv` names and return the exit code.
 
     Args:
         program: how the user starts it, for usage lines.
         argv: the command line without the program's name; None: that of this process.
+        default: the subcommand that is meant where `argv` names none; empty: the overview is shown.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in _HELP:
-        print(overview(program, summary, verbs))
-        return OK if words else USAGE
-    verb = next((candidate for candidate in verbs if candidate.name == words[0]), None)
-    if verb is None:
-        close = difflib.get_close_matches(words[0], [candidate.name for candidate in verbs], 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(v.name for v in verbs)}"
-        return _complain(program, f"no command {words[0]!r}; {hint}", USAGE)
-    return _run_verb(f"{program} {verb.name}", verb, words[1:])
+    if words and words[0] in _HELP:
+        print(overview(program, summary, subcommands, default))
+        return OK
+    if default and (not words or words[0].startswith("-")):
+        words.insert(0, default)
+    if not words:
+        print(overview(program, summary, subcommands, default))
+        return USAGE
+    chosen = next((each for each in subcommands if words[0] in (each.name, each.earlier_name or each.name)), None)
+    if chosen is None:
+        names = [candidate.name for candidate in subcommands]
+        close = difflib.get_close_matches(words[0], names, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+        return _complain(program, f"no subcommand {words[0]!r}; {hint}", USAGE)
+    if words[0] == chosen.earlier_name:
+        print(f"{program}: {words[0]} is now {chosen.name}", file=sys.stderr)
+    if chosen.subcommands:
+        return run(f"{program} {chosen.name}", chosen.summary, chosen.subcommands, words[1:], chosen.default)
+    return _run_one(f"{program} {chosen.name}", chosen, words[1:])
 
 
-def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
-    module = importlib.import_module(verb.module)
-    from absl import logging  # noqa: F401  defines its flags now, so that a verb may define one of the same name
+def walk(subcommands: Sequence[Subcommand]) -> Iterator[tuple[str, Subcommand]]:
+    """(`mask audit`, its row) of every subcommand that can be run, tables within tables included."""
+    for each in subcommands:
+        if each.subcommands:
+            yield from ((f"{each.name} {name}", row) for name, row in walk(each.subcommands))
+        else:
+            yield each.name, each
+
+
+@contextlib.contextmanager
+def defined_flags(define_flags: Callable[[], None]) -> Iterator[set[str]]:
+    """Names of the flags that `define_flags` defines; afterwards `flags.FLAGS` is as it was."""
+    from absl import logging  # noqa: F401  defines its flags now, so that a subcommand may define one of the same name
 
     known_before = {name: flags.FLAGS[name] for name in flags.FLAGS}
     try:
-        module.define_flags()
-        own = {name for name in flags.FLAGS if flags.FLAGS[name] is not known_before.get(name)}
-        before_dashes = words[: words.index("--")] if "--" in words else words
-        if any(word in _HELP[:-1] for word in before_dashes):
-            print(verb_help(program, verb, own))
-            return OK
-        rest = _parse(program, words, own)
-        if rest and not verb.arguments:
-            raise UsageError(f"{rest[0]!r} is not expected: this command takes flags only")
-        return module.main(rest)
-    except UsageError as error:
-        return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
-    except KeyboardInterrupt:
-        return _complain(program, "interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
-        return _complain(program, str(error), FAILED)
+        define_flags()
+        yield {name for name in flags.FLAGS if flags.FLAGS[name] is not known_before.get(name)}
     finally:
         for name in list(flags.FLAGS):
             if flags.FLAGS[name] is not known_before.get(name):
@@ -100,18 +157,42 @@ def _run_verb(program: str, verb: Verb, words: list[str]) -> int:
                 flags.FLAGS[name] = flag
 
 
+def _run_one(program: str, subcommand: Subcommand, words: list[str]) -> int:
+    module = importlib.import_module(subcommand.module)
+    try:
+        with defined_flags(module.define_flags) as own:
+            before_dashes = words[: words.index("--")] if "--" in words else words
+            if any(word in _HELP[:-1] for word in before_dashes):
+                print(subcommand_help(program, subcommand, own))
+                return OK
+            rest = _parse(program, words, own)
+            if rest and not subcommand.arguments:
+                raise UsageError(f"{rest[0]!r} is not expected: this subcommand takes flags only")
+            return module.main(rest)
+    except UsageError as error:
+        return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
+    except KeyboardInterrupt:
+        return _complain(program, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
+        return _complain(program, str(error), FAILED)
+
+
 def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
     """Set `flags.FLAGS` from the words; returns what is not a flag.
 
     Raises:
-        UsageError: a flag is unknown, misspelt, of another verb, or has an impossible value.
+        UsageError: a flag is unknown, misspelt, of another subcommand, or has an impossible value.
     """
     flags.FLAGS.unparse_flags()
+    listed = sorted(name for name in own if not isinstance(flags.FLAGS[name], Alias))
     foreign = {name: flags.FLAGS[name].present for name in flags.FLAGS if name not in own}
     try:
         rest = flags.FLAGS([program, *words])[1:]
     except flags.UnrecognizedFlagError as error:
-        close = difflib.get_close_matches(error.flagname, sorted(own), 2)
+        close = difflib.get_close_matches(error.flagname, listed, 2)
         hint = f"; did you mean {' or '.join('--' + name for name in close)}?" if close else ""
         raise UsageError(f"unknown flag --{error.flagname}{hint}") from error
     except (flags.Error, OSError) as error:
@@ -119,22 +200,39 @@ def _parse(program: str, words: list[str], own: set[str]) -> list[str]:
     for name, present in foreign.items():  # flags that libraries define globally
         if flags.FLAGS[name].present > present and name not in _BUILT_IN:
             raise UsageError(f"unknown flag --{flags.FLAGS[name].name}")
+    for name in sorted(own):
+        _report_earlier_name(program, flags.FLAGS[name])
     return rest
 
 
-def overview(program: str, summary: str, verbs: Sequence[Verb]) -> str:
-    """What `--help` without a command prints."""
-    width = max(len(verb.name) for verb in verbs)
-    lines = [f"  {verb.name:<{width}}  {verb.summary}" for verb in verbs]
-    return "\n".join([summary, "", f"Usage: {program} COMMAND [--flag=value ...]", "", "Commands:", *lines, ""]) + (
-        f"\n`{program} COMMAND --help` lists the command's flags."
-    )
+def _report_earlier_name(program: str, flag: Any) -> None:
+    """One line on stderr if an earlier name was used.
+
+    Raises:
+        UsageError: both names were given, with different values.
+    """
+    for target, value in dict(getattr(flag, "moved", ())).items():
+        if value != target.value:
+            raise UsageError(f"--{flag.name} is now --{target.name}: both are given, with different values")
+        if not getattr(flag, "quiet", False):
+            print(f"{program}: --{flag.name} is now --{target.name}", file=sys.stderr)
 
 
-def verb_help(program: str, verb: Verb, names: set[str]) -> str:
-    """What `COMMAND --help` prints: the verb's own flags, with their defaults."""
-    usage = f"Usage: {program} [--flag=value ...]{' ' + verb.arguments if verb.arguments else ''}"
-    return "\n".join([verb.summary, "", usage, "", *(_describe(flags.FLAGS[name]) for name in sorted(names))])
+def overview(program: str, summary: str, subcommands: Sequence[Subcommand], default: str = "") -> str:
+    """What `--help` without a subcommand prints."""
+    width = max(len(each.name) for each in subcommands)
+    lines = [f"  {each.name:<{width}}  {each.summary}" for each in subcommands]
+    text = "\n".join([summary, "", f"Usage: {program} SUBCOMMAND [--flag=value ...]", "", "Subcommands:", *lines, ""])
+    if default:
+        text += f"\n`{program}` without a subcommand is `{program} {default}`."
+    return text + f"\n`{program} SUBCOMMAND --help` lists the flags of a subcommand."
+
+
+def subcommand_help(program: str, subcommand: Subcommand, names: set[str]) -> str:
+    """What `SUBCOMMAND --help` prints: the subcommand's own flags, with their defaults."""
+    listed = [flags.FLAGS[name] for name in sorted(names) if not isinstance(flags.FLAGS[name], Alias)]
+    usage = f"Usage: {program} [--flag=value ...]{' ' + subcommand.arguments if subcommand.arguments else ''}"
+    return "\n".join([subcommand.summary, "", usage, "", *map(_describe, listed)])
 
 
 def _describe(flag: flags.Flag) -> str:
@@ -143,7 +241,7 @@ def _describe(flag: flags.Flag) -> str:
     kind = "" if flag.boolean else f"={'|'.join(map(str, allowed)) if allowed else flag.flag_type()}"
     text = flag.help or ""
     if "[default:" not in text:
-        text += f" [default: {_shown(flag.default)}]" if flag.default is not None else ""
+        text += f" [default: {_shown(flag.default)}]" if flag.default not in (None, "", []) else ""
     wrapped = textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False)
     return f"  {name}{kind}\n{wrapped}"
 
@@ -171,3 +269,97 @@ def numbers(name: str) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(f"--{name}={item}: NAME=NUMBER is needed") from error
     return found
+
+
+def _chosen(config: type, names: tuple[str, ...]) -> Iterator[tuple[dataclasses.Field[Any], Setting, str]]:
+    """(field, setting, name of the flag) of the named fields of a dataclass; of all that are described if none is."""
+    unknown = set(names) - {field.name for field, _ in settings_of(config)}
+    assert not unknown, f"{config.__name__} describes no {unknown}"
+    for field, setting in settings_of(config):
+        if not names or field.name in names:
+            yield field, setting, setting.flag or field.name
+
+
+def define(config: type, *names: str, **defaults: Any) -> None:
+    """Define flags for the settings of a dataclass.
+
+    Args:
+        names: of the fields meant; none: all that are described.
+        defaults: of single fields, where a subcommand needs another one.
+    """
+    for field, setting, name in _chosen(config, names):
+        default = defaults.get(field.name, field.default)
+        text = (
+            f"{setting.help} [default: {setting.shown}]" if setting.shown and default is field.default else setting.help
+        )
+        kind = str(field.type).replace("Optional[", "").replace("]", "").replace(" | None", "")
+        bounds = {"lower_bound": setting.low, "upper_bound": setting.high}
+        if setting.choices is not None:
+            words = setting.written
+            written = next((word for word, value in words.items() if value == default), None)
+            flags.DEFINE_enum(name, written, list(words), text)
+        elif kind == "bool":
+            flags.DEFINE_boolean(name, default, text)
+        elif kind == "int":
+            flags.DEFINE_integer(name, default, text, **bounds)
+        elif kind == "float":
+            flags.DEFINE_float(name, default, text, **bounds)
+        elif kind.startswith("tuple"):
+            flags.DEFINE_list(name, [str(item) for item in default], text)
+        else:
+            flags.DEFINE_string(name, default, text)
+
+
+def values(config: type, *names: str) -> dict[str, Any]:
+    """{field: value} of the flags of a dataclass that are defined."""
+    found = {}
+    for field, setting, name in _chosen(config, names):
+        if name in flags.FLAGS:
+            value = flags.FLAGS[name].value
+            if setting.choices is not None and value is not None:
+                value = setting.written[value]
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def given(config: type, *names: str) -> dict[str, Any]:
+    """{field: value} of the flags that the user gave, as opposed to those left at their defaults."""
+    present = {
+        field.name for field, _, name in _chosen(config, names) if name in flags.FLAGS and flags.FLAGS[name].present
+    }
+    return {name: value for name, value in values(config, *names).items() if name in present}
+
+
+def make(config: type[ConfigT], *names: str, **others: Any) -> ConfigT:
+    """The dataclass that the flags describe.
+
+    Args:
+        names: fields to take from flags; none: all that have one.
+        others: fields that have none.
+
+    Raises:
+        UsageError: a value, or a combination of values, is impossible.
+    """
+    try:
+        return config(**{**values(config, *names), **others})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def define_output(help: str, *old_names: str, default: Any = None) -> None:
+    """--output: where what is written goes; required unless it has a default."""
+    flags.DEFINE_string("output", default, help)
+    if default is None:
+        flags.mark_flag_as_required("output")
+    for name in old_names:
+        alias(name, "output")
+
+
+def define_overwrite() -> None:
+    flags.DEFINE_boolean("overwrite", False, "Delete what an earlier run left in --output, and begin anew.")
+
+
+def define_records(required: bool = False) -> None:
+    flags.DEFINE_string("records", None, "Folder of records, as `mask generate` writes them.")
+    if required:
+        flags.mark_flag_as_required("records")

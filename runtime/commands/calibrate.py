@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from absl import flags
 
 from mask_generation import cli
 from runtime.model import calibration, saved_model
 from runtime.scoring import abstention
-from runtime.scoring.frame_score import FEATURES, fit_learned
 from runtime.scoring.result import SCORED, scoring_of
 
 USER_ERRORS = (saved_model.ModelError, calibration.CalibrationError)
@@ -28,11 +26,6 @@ def define_flags() -> None:
     for name in ("scores", "labels", "model"):
         flags.mark_flag_as_required(name)
     flags.DEFINE_enum("method", "auto", ("auto", *calibration.METHODS), "Curve; auto: isotonic from 1000 videos.")
-    flags.DEFINE_boolean(
-        "learn_scorer",
-        False,
-        "Fit the frame scorer `learned` instead; then score again with --scorer=learned and calibrate that.",
-    )
     for name, what in (
         ("max_false_alarms", "real videos that may be called fake"),
         ("max_misses", "fakes called real"),
@@ -52,21 +45,15 @@ def main(arguments: Sequence[str]) -> int:
         raise cli.Failure(f"{values.scores}: scores of another model ({document['model']['path']})")
     labels = match_labels(videos["path"], read_labels(Path(values.labels)))
     metadata, _ = saved_model.read_metadata(model)
-    if values.learn_scorer:
-        said = _learn(metadata, frames, dict(zip(videos["path"], labels)))
-    else:
-        said = _calibrate(
-            metadata, document, videos, labels, sha256, values.method, (values.max_false_alarms, values.max_misses)
-        )
-        scored = set(videos["path"][videos["state"].isin(SCORED)])
-        seen = frames[frames["path"].isin(scored)]
-        if values.domain and len(seen):
-            metadata[abstention.DOMAIN_KEY] = abstention.fit_domain(
-                {m: seen[m].to_numpy() for m in abstention.MEASURES}
-            )
-            said += f"\ndomain: {metadata[abstention.DOMAIN_KEY]}"
+    shares = values.max_false_alarms, values.max_misses
+    summary = _calibrate(metadata, document, videos, labels, sha256, values.method, shares)
+    scored = set(videos["path"][videos["state"].isin(SCORED)])
+    seen = frames[frames["path"].isin(scored)]
+    if values.domain and len(seen):
+        metadata[abstention.DOMAIN_KEY] = abstention.fit_domain({m: seen[m].to_numpy() for m in abstention.MEASURES})
+        summary += f"\ndomain: {metadata[abstention.DOMAIN_KEY]}"
     saved_model.write_metadata(model, metadata)
-    print(f"{said}\nwritten to {model / saved_model.METADATA_PATH}")
+    print(f"{summary}\nwritten to {model / saved_model.METADATA_PATH}")
     return cli.OK
 
 
@@ -97,19 +84,6 @@ def _calibrate(
         f"{point['above']['fake']} of {point['videos']['fake']} fake videos; called real below "
         f"{point['real_below']:.3f}: {point['below']['real']} and {point['below']['fake']}; unclear between"
     )
-
-
-def _learn(metadata: dict[str, Any], frames: pd.DataFrame, labels: dict[str, Any]) -> str:
-    from runtime.scoring.scorer import LEARNED_KEY
-
-    label = frames["path"].map(labels)
-    rows = frames[[f"mask_{name}" for name in FEATURES]][label.notna()].to_numpy(dtype=np.float64)
-    try:
-        fitted = fit_learned(rows, label.dropna().astype(int).tolist())
-    except ValueError as error:
-        raise cli.Failure(str(error)) from error
-    metadata[LEARNED_KEY] = fitted.to_dict()
-    return f"learned scorer fitted on {fitted.fitted_on['real']} real and {fitted.fitted_on['fake']} fake faces"
 
 
 def read_scores(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:

@@ -8,14 +8,13 @@ from mask_generation import cli
 from runtime.evaluation.measure import CLUSTER_COLUMNS, Settings
 
 
-def define() -> None:
-    """threshold, resamples, confidence, cluster, bootstrap_seed."""
+def define(threshold: bool = True) -> None:
+    """threshold (unless the command defines its own), resamples, confidence, cluster, bootstrap_seed."""
     default = Settings()
-    flags.DEFINE_float(
-        "threshold",
-        default.threshold,
-        "A video or frame counts as called fake at this probability (or score) and above.",
-    )
+    if threshold:
+        flags.DEFINE_float(
+            "threshold", default.threshold, "A video or frame counts as called fake above this probability (or score)."
+        )
     flags.DEFINE_integer("resamples", default.resamples, "Bootstrap resamples for the intervals.", lower_bound=1)
     flags.DEFINE_float("confidence", default.confidence, "Confidence of the intervals, between 0 and 1.")
     flags.DEFINE_enum(

@@ -3,6 +3,7 @@ like."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from runtime.commands import measuring_flags
 from runtime.evaluation import robustness
 from runtime.evaluation.robustness import LEVELS
 from runtime.evaluation.tables import TableError
+from runtime.model.calibration import CalibrationError
 from runtime.model.saved_model import ModelError, default_model
+from runtime.scoring.result import ScoreConfig
+from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig
 
-USER_ERRORS = (TableError, ModelError)
+USER_ERRORS = (TableError, ModelError, CalibrationError)
 
 
 def define_flags() -> None:
@@ -25,29 +29,38 @@ def define_flags() -> None:
         "videos", None, "CSV with path (relative to it) and label, as of `compare`; leave out to try one file."
     )
     flags.DEFINE_list("kinds", list(LEVELS), f"Disturbances, of {', '.join(LEVELS)}.")
-    flags.DEFINE_integer("frames", 16, "Frames looked at in each video.", lower_bound=1)
+    flags.DEFINE_integer("frames", ScoreConfig.frames, "Frames looked at in each video.", lower_bound=1)
     flags.DEFINE_string("output_dir", None, "Where robustness.json, .csv, .md, .png and .html go.")
     flags.DEFINE_bool("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
     flags.mark_flag_as_required("output_dir")
-    measuring_flags.define()
+    flags.DEFINE_float(
+        "threshold",
+        None,
+        f"Scores above it are called fake, as of `score`. [default: the model's own, else {DEFAULT_THRESHOLD}]",
+    )
+    measuring_flags.define(threshold=False)
 
 
 def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
-    settings = measuring_flags.settings()
+    settings = dataclasses.replace(measuring_flags.settings(), threshold=None)  # verdicts are the scorer's
     for kind in values.kinds:
         if kind not in LEVELS:
             raise cli.UsageError(f"--kinds={kind}: there are {', '.join(LEVELS)}")
     if bool(values.videos) == bool(arguments) or len(arguments) > 1:
         raise cli.UsageError("give one video file, or --videos=CSV")
     model, trust = (values.model, values.trust_model) if values.model else (str(default_model()), True)
-    score = scorer(model, trust, values.frames)
-    folder, about = Path(values.output_dir), {"model": model, "frames a video": values.frames}
+    try:
+        config = ScoreConfig(frames=values.frames, aggregate=AggregateConfig(threshold=values.threshold))
+    except ValueError as error:
+        raise cli.UsageError(str(error)) from error
+    score, rule = scorer(model, trust, config)
+    folder, about = Path(values.output_dir), {"model": model, "frames a video": values.frames, **verdict_text(rule)}
     if arguments:
         path = Path(arguments[0])
         table = robustness.answers([path], score, values.kinds, _progress)
         about["file"] = str(path)
-        written = robustness.write_file(folder, table, values.threshold, about)
+        written = robustness.write_file(folder, table, rule.cut, about)
         failed = bool(table.loc[table["kind"] == "none", "score"].isna().any())
     else:
         videos = robustness.labelled_videos(Path(values.videos))
@@ -60,23 +73,28 @@ def main(arguments: Sequence[str]) -> int:
     return cli.FAILED if failed else cli.OK
 
 
-def scorer(model: str, trust: bool, frames: int) -> robustness.Score:
-    """The model as `score` uses it: the calibrated probability, or the video score where there is no calibration.
+def verdict_text(rule: AggregateConfig) -> dict[str, str]:
+    """When a video is called what, for the report."""
+    band = rule.real_below is not None and rule.real_below < rule.cut
+    return {"called fake": f"above {rule.cut:g}", "called real": f"below {rule.real_below:g}" if band else "otherwise"}
+
+
+def scorer(model: str, trust: bool, config: ScoreConfig) -> tuple[robustness.Score, AggregateConfig]:
+    """(the model as `score` uses it: same score, verdict, state and probability; its thresholds and video rule).
 
     Raises:
         ModelError: the model is missing, not trusted or not one of ours.
     """
     from runtime.model.saved_model import load_model
-    from runtime.scoring.result import ScoreConfig
     from runtime.scoring.scorer import Scorer
 
-    ready = Scorer(load_model(model, trust), ScoreConfig(frames=frames))
+    ready = Scorer(load_model(model, trust), config)
 
     def score(path: Path) -> robustness.Answer:
         result = ready.score(path)
-        return robustness.Answer(result.score if result.probability is None else result.probability, result.state)
+        return robustness.Answer(result.score, result.state, result.verdict, result.probability)
 
-    return score
+    return score, ready.config.aggregate
 
 
 def _progress(steps: Iterable[Any]) -> Iterable[Any]:

@@ -13,8 +13,10 @@ from runtime.evaluation import bootstrap, metrics, tables
 from runtime.evaluation.bootstrap import Statistic
 from runtime.evaluation.metrics import ClusteredAuc, stacked
 from runtime.evaluation.pixel_metrics import PixelHistograms
+from runtime.scoring.video_score import called_fake
 
 TREATMENTS = ("dropped", "worst")
+CALLED = "called_fake"  # 1 where the detector itself said fake: for detectors with thresholds of their own
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
 # What calling every score 0.5 earns: the row every table begins with.
 CHANCE = {
@@ -35,8 +37,8 @@ CHANCE = {
 class Settings:
     """How to measure.
 
-    threshold: a video or frame is called fake at this probability (or score, where a table has no probabilities) and
-    above.
+    threshold: a video or frame is called fake above this probability (or score, where a table has no probabilities).
+    Where the table has the column CALLED, that counts instead. None: no operating point.
     cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
     """
 
@@ -83,13 +85,21 @@ def score_statistics(table: pd.DataFrame, settings: Settings) -> dict[str, Stati
         statistics["log_loss"] = _mean_of(metrics.log_loss_rows(labels, chances), everyone)
         statistics["brier"] = _mean_of((chances - labels) ** 2, everyone)
         statistics["ece"] = lambda weights: metrics.expected_calibration_error(labels, chances, weights)
-    if settings.threshold is not None:
-        called = (scores if values is None else values) >= settings.threshold
+    called = verdicts(table, scores if values is None else values, settings)
+    if called is not None:
         statistics["accuracy"] = _mean_of(called == (labels == 1), everyone)
         statistics["tpr"] = tpr = _mean_of(called, fakes)
         statistics["fpr"] = fpr = _mean_of(called, reals)
         statistics["balanced_accuracy"] = lambda weights: (tpr(weights) + 1 - fpr(weights)) / 2
     return statistics
+
+
+def verdicts(table: pd.DataFrame, values: np.ndarray, settings: Settings) -> Optional[np.ndarray]:
+    """(N,) bool, whether each row is called fake: by the column CALLED where there is one, else by the threshold; None
+    where there is neither. A row filled with the worst answer (±inf) is called by its sign."""
+    if CALLED in table:
+        return np.where(np.isinf(values), values > 0, table[CALLED].to_numpy() == 1)
+    return None if settings.threshold is None else called_fake(values, settings.threshold)
 
 
 def clusters_of(table: pd.DataFrame, settings: Settings) -> np.ndarray:
@@ -149,7 +159,7 @@ def _mean_of(values: np.ndarray, rows: np.ndarray) -> Statistic:
 
 
 def filled_table(table: pd.DataFrame, how: str) -> pd.DataFrame:
-    """The table with undecided rows dropped or given the worst answer (`stats.fill_undecided`)."""
+    """The table with undecided rows dropped or given the worst answer (`metrics.fill_undecided`)."""
     _, scores, kept = metrics.fill_undecided(table["label"].to_numpy(), table["score"].to_numpy(), how)
     filled = table.iloc[kept].reset_index(drop=True)
     filled["score"] = scores

@@ -13,11 +13,12 @@ from typing import Optional
 import numpy as np
 
 from runtime.evaluation.pixel_metrics import PixelHistograms
+from runtime.scoring.video_score import called_fake
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Weighted counts at every distinct threshold, highest first; `score >= threshold` is called fake.
+    """Weighted counts of the rows that score at least as high as each distinct score, highest first.
 
     thresholds, tp, fp: (K,). positives, negatives: total weight of the fakes and of the reals.
     """
@@ -163,11 +164,11 @@ class OperatingPoint:
 def operating_point(
     labels: np.ndarray, scores: np.ndarray, threshold: float, weights: Optional[np.ndarray] = None
 ) -> OperatingPoint:
-    """`score >= threshold` is called fake. The threshold is given, never chosen here: choosing it on these rows would
-    leak."""
+    """A score above the threshold is called fake, as `score` does. The threshold is given, never chosen here: choosing
+    it on these rows would leak."""
     labels, scores = check_labels_scores(labels, scores)
     rows = np.ones(labels.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    called = scores >= threshold
+    called = called_fake(scores, threshold)
     tpr = weighted_mean(called[labels == 1], rows[labels == 1])
     fpr = weighted_mean(called[labels == 0], rows[labels == 0])
     return OperatingPoint(

@@ -265,7 +265,7 @@ def interval_text(settings: Mapping[str, Any]) -> str:
 def threshold_text(settings: Mapping[str, Any]) -> str:
     """The operating point and the calibration bins, in one line."""
     threshold = settings["threshold"]
-    point = "no operating point given" if threshold is None else f"called fake at {threshold:g} and above"
+    point = "no operating point given" if threshold is None else f"called fake above {threshold:g}"
     return f"{point}; ECE over {settings['ece_bins']} equal bins; log loss clipped at {settings['log_loss_clip']:g}"
 
 
@@ -388,7 +388,7 @@ def write(
     """Write everything under `folder` and return {kind: path}.
 
     Args:
-        result: `compare.compare(detectors, …)` (of one detector as well).
+        result: `measure.compare(detectors, …)` (of one detector as well).
         about: provenance to print and keep (model, record files, hashes, command).
         extra: more entries for the top level of the JSON.
     """

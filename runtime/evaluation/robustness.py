@@ -11,20 +11,19 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
 
-from mask_generation.synthesis import degrade
 from mask_generation.video.reader import VideoReader
-from mask_generation.video.types import Frame, Limits, VideoError
+from mask_generation.video.types import TOO_SHORT, Frame, Limits, VideoError
+from mask_generation.video.writer import video_file
 from runtime.evaluation import measure, plots, report, tables
-from runtime.evaluation.measure import Settings
+from runtime.evaluation.measure import CALLED, Settings
+from runtime.scoring.video_score import verdict
 
 # A video file → the same video as it arrives after compression, scaling, dropped frames, blur, noise or re-sharing.
 #
@@ -33,8 +32,6 @@ from runtime.evaluation.measure import Settings
 
 
 BASE_CRF = 12  # visually lossless at 8 bits; what is measured at it is the disturbance, not the codec
-PRESET = "veryfast"
-TIME_BASE = Fraction(1, 90_000)  # of MPEG; exact for every common frame rate
 LEAST_SIDE_PX = 16
 # What a messenger does to a video each time it is passed on: long side in pixels and quality, worse each time.
 RESHARES = ((1280, 28), (848, 30), (640, 32), (480, 34))
@@ -141,34 +138,17 @@ def _shrunk(frame: Frame, long_side: int) -> Frame:
     return dataclasses.replace(frame, rgb=cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def write(path: Path, frames: Iterator[Frame], crf: int) -> None:
-    """Frames of one size as H.264 in MP4 with their own time stamps; a size that is odd loses a row or column.
+def write(path: Path, frames: Iterable[Frame], crf: int) -> None:
+    """Frames of one size as H.264 in MP4, their own times counted from the first; odd sizes lose a row or column.
 
     Raises:
         ValueError: there are no frames.
     """
-    container, stream, last_pts, first_s = None, None, -1, 0.0
-    try:
+    first_s = None
+    with video_file(path, crf) as writer:
         for frame in frames:
-            height, width = (side - side % 2 for side in frame.rgb.shape[:2])
-            if container is None or stream is None:
-                container = av.open(str(path), "w", format="mp4")
-                stream = container.add_stream("libx264", rate=25)
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.codec_context.time_base = TIME_BASE
-                stream.options = {"crf": str(crf), "preset": PRESET, **degrade.X264_REPEATABLE}
-                stream.codec_context.thread_count = 1  # with more, its output varies from run to run
-                first_s = frame.time_s
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.rgb[:height, :width]), format="rgb24")
-            last_pts = max(last_pts + 1, round((frame.time_s - first_s) / TIME_BASE))  # damaged files jump back
-            picture.pts, picture.time_base = last_pts, TIME_BASE
-            container.mux(stream.encode(picture))
-        if container is None or stream is None:
-            raise ValueError("no frames are left")
-        container.mux(stream.encode(None))
-    finally:
-        if container is not None:
-            container.close()
+            first_s = frame.time_s if first_s is None else first_s
+            writer.write(frame.rgb, frame.time_s - first_s)
 
 
 SCHEMA_VERSION = 1
@@ -178,10 +158,16 @@ COLUMNS = {**report.RANKING_COLUMNS, "tpr": "fakes found", "fpr": "reals called 
 
 
 class Answer(NamedTuple):
-    """A detector's answer on one file: score None where there is none, and then `state` says why."""
+    """A detector's answer on one file: score None where there is none, and then `state` says why.
+
+    verdict: one of VERDICTS, by the detector's own thresholds; None: it gives none. probability: None without
+    calibration.
+    """
 
     score: Optional[float]
     state: str
+    verdict: Optional[str] = None
+    probability: Optional[float] = None
 
 
 Score = Callable[[Path], Answer]
@@ -200,7 +186,8 @@ def answers(
     progress: Progress = iter,
     limits: Optional[Limits] = None,
 ) -> pd.DataFrame:
-    """Every file at every step of the plan: columns path, kind, level, score (NaN where there is none), state.
+    """Every file at every step of the plan: columns path, kind, level, score and probability (NaN where there is
+    none), verdict (None where there is none), state.
 
     Disturbed copies live in a temporary folder and are removed as soon as they are scored. A file that cannot be read,
     or of which nothing is left, is a row with a state.
@@ -211,8 +198,9 @@ def answers(
         for step, path in progress([(step, path) for step in plan(kinds) for path in paths]):
             kind, level = (step.kind, step.label) if step else ("none", AS_GIVEN)
             answer = _answer(path, copy, step, score, limits)
-            value = np.nan if answer.score is None else float(answer.score)
-            rows.append({"path": str(path), "kind": kind, "level": level, "score": value, "state": answer.state})
+            row = {"path": str(path), "kind": kind, "level": level, **answer._asdict()}
+            row.update({name: np.nan if row[name] is None else row[name] for name in ("score", "probability")})
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -225,7 +213,7 @@ def _answer(path: Path, copy: Path, step: Optional[Disturbance], score: Score, l
     except VideoError as error:
         return Answer(None, error.state)
     except ValueError:
-        return Answer(None, "too_short")
+        return Answer(None, TOO_SHORT)
     finally:
         copy.unlink(missing_ok=True)
 
@@ -250,7 +238,8 @@ def file_curves(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) -> list[dict[str, Any]]:
-    """A labelled set's curves: [{kind, name, levels, metrics: [measure(...)]}].
+    """A labelled set's curves: [{kind, name, levels, metrics: [measure(...)]}]. Where the detector gives verdicts, they
+    are what its true- and false-positive rates count.
 
     Args:
         table: as from `answers`.
@@ -259,7 +248,11 @@ def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) ->
     measured = {}
     for (kind, level), rows in table.groupby(["kind", "level"], sort=False):
         by_path = rows.set_index("path")
-        scored = videos.assign(score=videos["path"].map(by_path["score"]), state=videos["path"].map(by_path["state"]))
+        scored = videos.assign(**{name: videos["path"].map(by_path[name]) for name in ("score", "state")})
+        if by_path["probability"].notna().any():
+            scored["probability"] = videos["path"].map(by_path["probability"])
+        if by_path["verdict"].notna().any():
+            scored[CALLED] = videos["path"].map(by_path["verdict"] == "fake").astype(np.int64)
         measured[kind, level] = measure.measure(scored, settings)
     curves = []
     for kind in _kinds(table):
@@ -310,15 +303,18 @@ def labelled_videos(path: Path) -> pd.DataFrame:
 
 
 def write_file(folder: Path, table: pd.DataFrame, threshold: float, about: Mapping[str, Any]) -> dict[str, Path]:
-    """One file's curve: robustness.json, .csv, .md, .png, .html."""
+    """One file's curve: robustness.json, .csv, .md, .png, .html.
+
+    threshold: the detector's own, drawn as a line; it decides the verdict of answers that have none of their own.
+    """
     curves = file_curves(table)
     document = {"schema_version": SCHEMA_VERSION, "mode": "file", "about": dict(about), "threshold": threshold}
     document["curves"] = curves
     lines = ["| disturbance | level | score | verdict |", "| --- | --- | --- | --- |"]
     for row in table.to_dict("records"):
-        verdict = row["state"] if np.isnan(row["score"]) else ("fake" if row["score"] >= threshold else "real")
+        word = row["state"] if np.isnan(row["score"]) else row["verdict"] or verdict(row["score"], threshold)
         name = TITLES.get(row["kind"], "none")
-        lines.append(f"| {name} | {row['level']} | {report.number(_number(row['score']))} | {report.cell(verdict)} |")
+        lines.append(f"| {name} | {row['level']} | {report.number(_number(row['score']))} | {report.cell(word)} |")
     drawn = {"score": plots.plot_robustness(curves, folder / "robustness.png", "score", threshold)}
     return _write_all(folder, document, table, "\n".join(lines) + "\n", drawn, [], "Robustness of one file")
 

@@ -10,6 +10,7 @@ Columns of a frame table (`frame_scores.csv`); those without * may be missing an
     frame_index   [0]                track    face track in the video [0]
     group         rows that show one face at one moment, original and fakes [frame_index and track of the original]
     state         ok, or why there is no score [ok / undecided]
+    called_fake   1 where the detector's own verdict is "fake" [score or probability above the threshold of `Settings`]
     face_px       side of the face box in source pixels        skin_tone   any label
 A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
 """

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -89,6 +89,24 @@ class TrackScore:
     local: np.ndarray
 
 
+def verdict(score: float, threshold: float, real_below: float | None = None) -> str:
+    """One of VERDICTS: the only place where a video's score becomes a word.
+
+    Args:
+        score, threshold: on one scale; above the threshold, strictly, is "fake".
+        real_below: below it is "real", from it up to the threshold "unclear"; None: the threshold itself, so that
+            every video, one exactly at the threshold included, is called one or the other.
+    """
+    if called_fake(score, threshold):
+        return "fake"
+    return "real" if real_below is None or score < real_below or real_below >= threshold else "unclear"
+
+
+def called_fake(scores: Any, threshold: float) -> Any:
+    """Which scores (a number or an array) are called fake: those strictly above the threshold."""
+    return scores > threshold
+
+
 @dataclasses.dataclass(frozen=True)
 class VideoScore:
     """A video: score in [0, 1], segments merged over its faces and sorted by time, and each face's own result."""
@@ -102,14 +120,12 @@ class VideoScore:
 
     @property
     def is_fake(self) -> bool:
-        return self.score > self.threshold
+        return self.verdict == "fake"
 
     @property
     def verdict(self) -> str:
         """One of VERDICTS."""
-        if self.is_fake:
-            return "fake"
-        return "real" if self.real_below is None or self.score < self.real_below else "unclear"
+        return verdict(self.score, self.threshold, self.real_below)
 
 
 def video_score(

@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def stubs(tmp_path):
-    """A folder for PATH whose python and horovodrun print how they were called."""
+    """A folder for PATH whose python, deepfake-unet and horovodrun print how they were called."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("python", "horovodrun"):
+    for name in ("python", "deepfake-unet", "horovodrun"):
         stub = folder / name
         stub.write_text(f'#!/bin/sh\necho {name} "$@"\n')
         stub.chmod(0o755)
@@ -29,29 +29,29 @@ def launch(*words, path=None, **environment):
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["help"]])
-def test_help_lists_the_verbs_without_installing(words):
+def test_help_lists_the_subcommands_without_installing(words):
     answer = launch(*words)
     assert answer.returncode == 0
-    for verb in ("demo", "test", "mask", "train", "evaluate", "export", "score", "docker"):
-        assert f"  {verb} " in answer.stdout
+    for name in ("demo", "test", "mask", "train", "evaluate", "export", "score", "docker"):
+        assert f"  {name} " in answer.stdout
 
 
 @pytest.mark.parametrize(
     "words, command",
     [
-        (["mask", "--frames=4"], "-m mask_generation generate --frames=4"),
-        (["mask", "audit", "--json"], "-m mask_generation audit --json"),
-        (["score", "--input", "a b"], "-m runtime score --input a b"),
-        (["train", "--np", "1", "--seed=1"], "-m runtime train --seed=1"),
-        (["train", "--seed=1"], "-m runtime train --seed=1"),
-        (["demo"], "-m runtime demo"),
-        (["test", "-k", "x"], "-m pytest -k x"),
+        (["mask", "--frames=4"], "deepfake-unet mask --frames=4"),
+        (["mask", "audit", "--json"], "deepfake-unet mask audit --json"),
+        (["score", "--input", "a b"], "deepfake-unet score --input a b"),
+        (["train", "--np", "1", "--seed=1"], "deepfake-unet train --seed=1"),
+        (["train", "--seed=1"], "deepfake-unet train --seed=1"),
+        (["demo"], "deepfake-unet demo"),
+        (["test", "-k", "x"], "python -m pytest -k x"),
     ],
 )
-def test_verbs_become_commands(stubs, words, command):
+def test_subcommands_become_calls_of_the_console_script(stubs, words, command):
     answer = launch(*words, path=stubs, DEEPFAKE_IN_IMAGE="1")
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.strip() == f"python {command}"
+    assert answer.stdout.strip() == command
 
 
 @pytest.mark.parametrize("np", [["--np", "2"], ["--np=2"]])
@@ -62,9 +62,16 @@ def test_several_processes_go_through_horovodrun(stubs, np):
         "--gloo",
         "-np",
         "2",
-        str(stubs / "python"),
-        *["-m", "runtime", "train", "--seed=1"],
+        str(stubs / "deepfake-unet"),
+        *["train", "--seed=1"],
     ]
+
+
+def test_an_image_without_the_console_script_is_refused(stubs):
+    (stubs / "deepfake-unet").unlink()
+    answer = launch("score", path=stubs, DEEPFAKE_IN_IMAGE="1")
+    assert answer.returncode == 2
+    assert "deepfake-unet is not installed" in answer.stderr
 
 
 def test_several_processes_without_horovod_say_what_to_install(stubs):

@@ -74,6 +74,21 @@ def test_a_probability_column_is_what_is_calibrated_and_judged():
     assert result["dropped"]["auc"]["value"] < 1.0  # ranking stays with the score
 
 
+def test_a_score_exactly_at_the_threshold_is_not_called_fake():
+    table = many().assign(score=0.5)
+    numbers = measure.measure(table, measure.Settings(resamples=5, threshold=0.5))["dropped"]
+    assert (numbers["tpr"]["value"], numbers["fpr"]["value"]) == (0.0, 0.0)
+
+
+def test_verdicts_of_the_detector_itself_outrank_the_threshold():
+    table = many(people=4)
+    table[measure.CALLED] = (table["label"] == 1).astype(int)
+    table.loc[table.index[0], "score"] = np.nan
+    result = measure.measure(table, FAST)
+    assert (result["dropped"]["tpr"]["value"], result["dropped"]["fpr"]["value"]) == (1.0, 0.0)
+    assert result["worst"]["fpr"]["value"] > 0  # the undecided real counts as called fake
+
+
 def test_too_few_reals_for_a_false_positive_rate_are_noted():
     result = measure.measure(many(people=3), FAST)
     assert "cannot show a false-positive rate of 1%" in result["dropped"]["tpr_at_fpr_1"]["note"]

@@ -46,7 +46,7 @@ def test_metrics_agree_with_scikit_learn(seed, weighted):
         metrics.log_loss(labels, clipped, sample_weight=weights)
     )
     point = stats.operating_point(labels, scores, 0.5, weights)
-    called = scores >= 0.5
+    called = scores > 0.5
     assert point.accuracy == pytest.approx(metrics.accuracy_score(labels, called, sample_weight=weights))
     assert point.balanced_accuracy == pytest.approx(
         metrics.balanced_accuracy_score(labels, called, sample_weight=weights)
@@ -193,3 +193,9 @@ def test_worst_answers_never_help(case):
     worst = stats.auc(*stats.fill_undecided(labels, scores, "worst")[:2])
     if np.isfinite(dropped):
         assert worst <= dropped + 1e-12
+
+
+def test_a_score_exactly_at_the_threshold_is_not_called_fake():
+    """As `score` says it: fake is strictly above."""
+    point = stats.operating_point([1, 1, 0, 0], [0.5, 0.6, 0.5, 0.4], 0.5)
+    assert (point.tpr, point.fpr) == (0.5, 0.0)

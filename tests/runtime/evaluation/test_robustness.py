@@ -11,9 +11,15 @@ import pytest
 
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Frame
+from runtime.__main__ import main
 from runtime.evaluation import robustness, tables
 from runtime.evaluation.measure import Settings
 from runtime.evaluation.robustness import LEVELS, Answer, Disturbance
+from runtime.model import calibration
+from runtime.model.saved_model import load_model
+from runtime.scoring import scorer
+from runtime.scoring.result import ScoreConfig
+from tests.helpers import drawn_model, drawn_videos
 
 FRAMES, FPS, HEIGHT, WIDTH = 20, 20, 64, 96
 
@@ -188,3 +194,44 @@ def test_lists_of_videos_that_cannot_be_used(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(tables.TableError, match=message):
         robustness.labelled_videos(path)
+
+
+@pytest.mark.parametrize("place, word", [("above", "unclear"), ("at", "unclear"), ("below", "fake")])
+def test_a_file_gets_the_verdict_that_score_gives_it(tmp_path, monkeypatch, capsys, place, word):
+    """The model's metadata carry thresholds: `place` says where the one for "fake" lies beside the file's score."""
+    monkeypatch.setattr(scorer, "MtcnnDetector", lambda *sizes: drawn_videos.OvalDetector())
+    path = drawn_videos.clip(tmp_path / "fake.mp4", 12, fake={0: range(12)})
+    folder = drawn_model.save(tmp_path / "model")
+    model = load_model(folder, trust=True)
+    score = scorer.Scorer(model).score(path).score
+    threshold = {"above": (score + 1) / 2, "at": score, "below": score - 0.01}[place]
+    point = {"threshold": threshold, "real_below": 0.1, "scoring": ScoreConfig().scoring(model.sha256)}
+    marked = json.loads((folder / "assets.extra" / "model.json").read_text())
+    (folder / "assets.extra" / "model.json").write_text(json.dumps({**marked, calibration.THRESHOLD_KEY: point}))
+    by_score = scorer.score_video(path, folder, trust=True)
+    assert (by_score.score, by_score.verdict) == (score, word)
+
+    out = tmp_path / "out"
+    words = ["robustness", str(path), f"--model={folder}", "--trust_model", "--kinds=trim", f"--output_dir={out}"]
+    assert main(words) == 0
+    assert f"| none | as given | {robustness.report.number(score)} | {word} |" in capsys.readouterr().out
+    table = pd.read_csv(out / "robustness.csv")
+    assert (table["state"][0], table["verdict"][0]) == (by_score.state, word)
+    assert json.loads((out / "robustness.json").read_text())["threshold"] == threshold
+
+
+def test_rates_of_a_set_count_the_verdicts_not_a_probability_of_a_half(labelled):
+    videos = robustness.labelled_videos(labelled)
+    answer = {"score": 0.9, "state": "ok", "verdict": "unclear", "probability": 0.8}
+    rows = [
+        {"path": path, "kind": kind, "level": level, **answer}
+        for kind, level in (("none", "as given"), ("crf", "18"))
+        for path in videos["path"]
+    ]
+    table = pd.DataFrame(rows)
+    fake = videos.loc[videos["label"] == 1, "path"]
+    table.loc[table["path"] == fake.iloc[0], "verdict"] = "fake"
+    curve = robustness.set_curves(table, videos, Settings(resamples=20, threshold=None))[0]
+    numbers = curve["metrics"][0]["dropped"]
+    assert (numbers["tpr"]["value"], numbers["fpr"]["value"]) == (pytest.approx(1 / 6), 0.0)
+    assert numbers["brier"]["value"] == pytest.approx((0.8**2 + 0.2**2) / 2)  # the calibrated probability is kept

@@ -9,7 +9,6 @@ import pytest
 from runtime.__main__ import main
 from runtime.model import calibration, saved_model
 from runtime.scoring import abstention, tables
-from runtime.scoring.frame_score import LearnedScorer
 from runtime.scoring.result import FaceRow, ScoreConfig, VideoResult
 from runtime.scoring.video_score import AggregateConfig
 
@@ -209,16 +208,6 @@ def test_the_curve_goes_with_the_weights_wherever_their_savedmodel_is_built(scor
         assert calibration.of_model(metadata, ScoreConfig().scoring(saved_model.identity(program, metadata)))[0]
     other = {**metadata, "weights_sha256": "x" * 64}
     assert calibration.of_model(other, ScoreConfig().scoring(saved_model.identity("a" * 64, other)))[0] is None
-
-
-def test_the_verb_fits_a_learned_scorer(scored):
-    assert calibrate(scored, "--learn_scorer") == 0
-    metadata, _ = saved_model.read_metadata(scored[1])
-    learned = LearnedScorer.from_dict(metadata["learned_scorer"])
-    low, high = learned(np.array([[0.2] * 8, [0.7] * 8]))
-    assert low < 0.5 < high
-    assert learned.fitted_on == {"real": 40, "fake": 40}
-    assert calibration.KEY not in metadata
 
 
 @pytest.mark.parametrize(

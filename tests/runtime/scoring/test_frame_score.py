@@ -5,15 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.scoring.frame_score import (
-    FEATURES,
-    LearnedScorer,
-    ScorerConfig,
-    features,
-    fit_learned,
-    frame_scores,
-    top_mean,
-)
+from runtime.scoring.frame_score import FEATURES, ScorerConfig, features, frame_scores, top_mean
 
 
 @pytest.fixture
@@ -52,28 +44,7 @@ def test_top_mean_of_a_constant_is_the_constant():
     assert top_mean(np.full((2, 50), 0.3), 3).tolist() == pytest.approx([0.3, 0.3])
 
 
-def test_a_learned_scorer_separates_survives_json_and_refuses_damage():
-    rng = np.random.default_rng(1)
-    rows = rng.random((60, len(FEATURES))) * 0.3
-    labels = [0, 1] * 30
-    rows[1::2, 4] += 0.5
-    learned = fit_learned(rows, labels)
-    scores = learned(rows)
-    assert scores[1::2].min() > scores[::2].max()
-    assert ((scores > 0) & (scores < 1)).all()
-    stored = learned.to_dict()
-    np.testing.assert_array_equal(LearnedScorer.from_dict(stored)(rows), scores)
-    for damage in ({"features": ["max"]}, {"bias": None}, {"scale": [0.0] * len(FEATURES)}, {"weights": [1.0]}):
-        with pytest.raises(ValueError, match="learned scorer"):
-            LearnedScorer.from_dict({**stored, **damage})
-
-
-def test_one_kind_of_frames_cannot_be_learned_from():
-    with pytest.raises(ValueError, match="both kinds"):
-        fit_learned(np.zeros((5, len(FEATURES))), [1] * 5)
-
-
-@pytest.mark.parametrize("bad", [{"name": "best"}, {"threshold": 1.0}, {"top_percent": 0.0}])
+@pytest.mark.parametrize("bad", [{"name": "best"}, {"name": "learned"}, {"threshold": 1.0}, {"top_percent": 0.0}])
 def test_bad_settings_fail_at_once(bad):
     with pytest.raises(ValueError, match=r"scorer|area_threshold|top_percent"):
         ScorerConfig(**bad)

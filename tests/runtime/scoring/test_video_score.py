@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.scoring.video_score import AggregateConfig, NoFaceError, video_score
+from runtime.scoring.video_score import AggregateConfig, NoFaceError, verdict, video_score
 
 FAKE, REAL, FRAMES = 0.95, 0.05, 32
 
@@ -126,14 +126,28 @@ def test_bad_settings_fail_at_once(bad):
         AggregateConfig(**bad)
 
 
-@pytest.mark.parametrize("score, real_below, verdict", [
+@pytest.mark.parametrize("score, real_below, word", [
     (0.9, None, "fake"), (0.4, None, "real"), (0.5, None, "real"),
     (0.9, 0.2, "fake"), (0.4, 0.2, "unclear"), (0.1, 0.2, "real"), (0.4, 0.5, "real"),
 ])  # fmt: skip
-def test_between_the_thresholds_it_is_unclear(score, real_below, verdict):
+def test_between_the_thresholds_it_is_unclear(score, real_below, word):
     found = video_score([np.full(9, score)], config=AggregateConfig(power=1, real_below=real_below))
     assert found.score == pytest.approx(score, abs=0.01)
-    assert found.verdict == verdict
+    assert found.verdict == word
+
+
+@pytest.mark.parametrize(
+    "score, threshold, real_below, word",
+    [
+        (0.6, 0.94, 0.1, "unclear"),
+        (0.94, 0.94, 0.1, "unclear"),
+        (0.1, 0.94, 0.1, "unclear"),
+        (0.5, 0.5, None, "real"),
+        (0.5, 0.5, 0.5, "real"),  # no band: one or the other, as without `real_below`
+    ],
+)
+def test_a_score_exactly_at_a_threshold_is_on_its_lower_or_unclear_side(score, threshold, real_below, word):
+    assert verdict(score, threshold, real_below) == word
 
 
 frame = st.one_of(st.floats(0, 1, width=32), st.just(float("nan")))
