@@ -19,10 +19,10 @@ from typing import NamedTuple
 from absl import flags
 from tqdm import tqdm
 
-from mask_generation import cli
-from mask_generation import shards as writer
+from mask_generation import cli, shards
 from mask_generation.synthesis import face_bank as pool
 from mask_generation.synthesis.pairs import Mix
+from unet_industrial import files
 
 USER_ERRORS = (pool.PoolError, OSError, BrokenProcessPool)
 SHARD_PAIRS = 500
@@ -73,14 +73,14 @@ def main(arguments: Sequence[str]) -> int:
     pool.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
     folder = Path(values.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    settle(folder / f"{job.split}.settings.json", {**job._asdict(), "pairs": values.pairs})
-    shards = plan(folder, job.split, values.pairs)
-    missing = [shard for shard in shards if writer.read_contents(Path(shard.path)) is None]
+    same_settings(folder / f"{job.split}.settings.json", {**job._asdict(), "pairs": values.pairs})
+    planned = plan(folder, job.split, values.pairs)
+    missing = [shard for shard in planned if shards.read_contents(Path(shard.path)) is None]
     bar = tqdm(total=sum(s.end - s.first for s in missing), unit="pair", disable=not sys.stderr.isatty())
     with bar, ProcessPoolExecutor(min(values.num_workers, max(1, len(missing))), get_context("spawn")) as executor:
         for done in as_completed([executor.submit(make_shard, job, shard) for shard in missing]):
             bar.update(done.result())
-    print(f"{values.pairs} pairs in {len(shards)} files in {folder} ({len(shards) - len(missing)} were there)")
+    print(f"{values.pairs} pairs in {len(planned)} files in {folder} ({len(planned) - len(missing)} were there)")
     return cli.OK
 
 
@@ -98,7 +98,7 @@ def mix_from_flags() -> dict[str, float]:
     return mix
 
 
-def settle(path: Path, settings: dict[str, object]) -> None:
+def same_settings(path: Path, settings: dict[str, object]) -> None:
     """Keep to the settings of an earlier run in the same folder, or write them down.
 
     Raises:
@@ -107,7 +107,7 @@ def settle(path: Path, settings: dict[str, object]) -> None:
     try:
         earlier = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        writer.write_json(path, settings)
+        files.write_json(path, settings)
         return
     except ValueError as error:
         raise cli.UsageError(f"{path}: damaged ({error}); choose another --output_dir") from error
@@ -121,7 +121,7 @@ def plan(folder: Path, split: str, pairs: int) -> list[Shard]:
     count = -(-pairs // SHARD_PAIRS)
     return [
         Shard(
-            str(folder / writer.shard_name(split, number, count)),
+            str(folder / shards.shard_name(split, number, count)),
             number * SHARD_PAIRS,
             min(pairs, (number + 1) * SHARD_PAIRS),
         )
@@ -139,5 +139,5 @@ def make_shard(job: Job, shard: Shard) -> int:
     people = pool.load(job.pool, job.split, job.shares or None)
     pairs = range(shard.first, shard.end)
     groups = face_groups(people, job.split, job.seed, pairs, job.size, job.difficulty, Mix(**job.mix))
-    writer.write_part(Path(shard.path), groups, [], {})
+    shards.write_part(Path(shard.path), groups, [], {})
     return len(pairs)
