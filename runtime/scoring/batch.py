@@ -79,7 +79,7 @@ def build_scorer(setup: WorkerSetup) -> Any:
 
 def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
     """In the worker: score a file and write what came of it; the pictures stay there."""
-    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), evidence=())
+    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
 
 
 def score_all(
@@ -233,12 +233,12 @@ def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: Vide
 
 
 def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> VideoResult:
-    if not result.evidence:
+    if not result.pictures:
         return result
     said = "no score" if result.score is None else f"score {result.score:.2f}"
     verdict = f", {result.verdict}" if result.verdict else ""
     title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
-    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.evidence_picture(result.evidence, title))
+    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.overlay_picture(result.pictures, title))
     thumbnails = tuple(
         {
             "time_s": round(item.time_s, 2),
@@ -246,7 +246,7 @@ def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> Vi
             "score": round(item.score, 3),
             "jpeg": drawing.thumbnail(item),
         }
-        for item in result.evidence
+        for item in result.pictures
     )
     return dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
 
