@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Optional
 
 from mask_generation.video.writer import VIDEO_SUFFIXES
+from unet_industrial.setting import setting
 
 SPLITS = ("train", "val", "test")
+SPLIT_POLICIES = ("official", "strict")
 
 
 class DatasetError(Exception):
@@ -18,23 +20,24 @@ class DatasetError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to look at a data set.
+    """How to look at a data set."""
 
-    Attributes:
-        compressions: keep only these (`c0`, `c23`, `c40`, `raw`); empty: all.
-        methods: keep only these manipulations; empty: all.
-        split: "official" takes the data set's own split; "strict" drops from it what shares a person, a source or a
-            YouTube clip with a more held-out part.
-        split_dir: folder with `train.json`, `val.json`, `test.json` in FaceForensics++ form; empty: look in the
-            data set.
-        shares: of train, val and test where the data set has no split of its own.
-    """
-
-    compressions: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    split: str = "official"
-    split_dir: str = ""
-    shares: tuple[float, float, float] = (0.72, 0.14, 0.14)  # FaceForensics++'s own
+    compressions: tuple[str, ...] = setting((), "Only these compressions: c0, c23, c40, raw.", shown="all")
+    methods: tuple[str, ...] = setting((), "Only these manipulations.", shown="all")
+    split: str = setting(
+        "official",
+        "official: the data set's own split, where it has one; strict: minus all that shares a person, a source or a "
+        "YouTube clip with a more held-out part.",
+        flag="split_policy",
+        choices=SPLIT_POLICIES,
+    )
+    split_dir: str = setting(
+        "", "Folder with train.json, val.json, test.json in FaceForensics++'s form.", shown="look in the data set"
+    )
+    shares: tuple[float, float, float] = setting(
+        (0.72, 0.14, 0.14),  # FaceForensics++'s own
+        "Of train, val, test where the data set has no split.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 `Celeb-real/idX_NNNN.mp4`, `Celeb-synthesis/idX_idY_NNNN.mp4` (original `idX_NNNN`, face of person Y),
 `YouTube-real/NNNNN.mp4`, and `List_of_testing_videos.txt` with lines `1 path` for REAL and `0 path` for fake.
-There is no split of the rest, and nearly all people of the test list appear outside it as well: --split=strict makes
-one by person.
+There is no split of the rest, and nearly all people of the test list appear outside it as well:
+--split_policy=strict makes one by person.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mask_truth
-from mask_generation.commands import pool
+from mask_generation.commands import face_bank
 from mask_generation.datasets import base, real_folder
 from mask_generation.video.reader import read_frames
 from mask_generation.video.writer import (
@@ -80,7 +80,7 @@ def _real_folder(folder):
 
 
 def _face_bank(folder):
-    return [os.path.join(folder, relative) for _, folder, relative in pool.list_source(f"name={folder}")]
+    return [os.path.join(folder, relative) for _, folder, relative in face_bank.list_source(f"name={folder}")]
 
 
 def _score(folder):
