@@ -1,4 +1,4 @@
-"""Attribution: what kind of fake is it? Where in the face the fake pixels lie, how steady they are, and what that suggests.
+"""Attribution: what kind of fake is it? Where in the face the fake pixels lie, how steady they are, what that suggests.
 
 A mask shows where a network sees traces, not how they were made. So the family is a suggestion with its evidence, at
 most of moderate confidence, and "unknown" whenever the evidence fits none of them clearly.
