@@ -24,6 +24,7 @@ from mask_generation.faces.detector import MtcnnDetector
 from mask_generation.faces.tracker import FaceTracker
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import VideoError, printable
+from mask_generation.video.writer import VIDEO_SUFFIXES
 
 KEPT_IOU = 0.7
 TARGETS = {"speed_ratio": 5.0, "kept": 0.99}
@@ -107,7 +108,7 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        files = [f for f in mask_truth.find_inputs(arguments.input) if f.lower().endswith(mask_truth.CLIPS)]
+        files = [f for f in mask_truth.find_inputs(arguments.input) if f.lower().endswith(VIDEO_SUFFIXES)]
     except cli.Failure as failure:
         print(failure, file=sys.stderr)
         return cli.FAILED

@@ -18,25 +18,21 @@ FPS, HW = 25, (360, 640)
 
 def draw(path: Path, seconds: int, fake: bool) -> None:
     """A photograph that drifts; the fake's lower half of the face is brighter."""
-    import av
     import cv2
     import numpy as np
 
+    from mask_generation.video.writer import video_file
     from runtime.commands.demo_clips import portraits
 
     photo = cv2.resize(portraits()["collins"], None, fx=1.4, fy=1.4)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23"})
-        stream.height, stream.width = HW
-        stream.pix_fmt = "yuv420p"
+    with video_file(path, 23, "ultrafast", FPS) as writer:
         for index in range(seconds * FPS):
             x, y = (int(20 + 18 * np.sin(index / period)) for period in (37, 53))
             frame = np.ascontiguousarray(photo[y : y + HW[0], x : x + HW[1]])
             if fake:
                 part = frame[190 - y + 20 : 230 - y + 20, 270 - x + 20 : 350 - x + 20]
                 part[:] = np.minimum(part.astype(np.int16) + 40, 255).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+            writer.write(frame)
 
 
 def measure(original: str, fake: str, folder: str) -> None:

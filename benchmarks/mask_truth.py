@@ -16,6 +16,7 @@ from mask_generation.faces.detector import Box, FaceDetector, crop_geometry
 from mask_generation.synthesis import degrade, manipulations
 from mask_generation.video.reader import count_frames, read_frames
 from mask_generation.video.types import VideoError, printable
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 FRAMES = 10  # consecutive ones of each clip: enough for x264 to predict most of them
 WORK_MARGIN = 2.0  # of the box: the square that is manipulated and put back
@@ -23,8 +24,6 @@ LONG_SIDE_PX = 640  # larger clips are shrunk
 UNTOUCHED, RECODED = "untouched", "recoded"  # the two kinds of pairs without any manipulation
 CRFS = (0, 23, 40)
 START = 20  # first frame taken where a clip is long enough: titles and black come first
-CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v")
-PHOTOS = (".jpg", ".jpeg", ".png")
 
 
 @dataclasses.dataclass
@@ -63,20 +62,24 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
         if os.path.isdir(path):
             for folder, inner, files in os.walk(path, followlinks=False):
                 inner.sort()
-                found += [os.path.join(folder, f) for f in sorted(files) if f.lower().endswith(CLIPS + PHOTOS)]
+                found += [
+                    os.path.join(folder, f)
+                    for f in sorted(files)
+                    if f.lower().endswith(VIDEO_SUFFIXES + PICTURE_SUFFIXES)
+                ]
         elif os.path.exists(path):
             found.append(path)
         else:
             raise cli.Failure(f"{printable(path)}: no such file or folder")
     if not found:
-        raise cli.Failure(f"no clips or photographs ({', '.join(CLIPS + PHOTOS)}) in {', '.join(paths)}")
+        raise cli.Failure(f"no clips or photographs in {', '.join(paths)}")
     return found
 
 
 def load(path: str, detector: FaceDetector) -> Union[RealClip, str]:
     """A clip, or a photograph that a camera moves over; a reason where there is none to be had."""
     name = os.path.splitext(os.path.basename(path))[0]
-    if path.lower().endswith(PHOTOS):
+    if path.lower().endswith(PICTURE_SUFFIXES):
         picture = cv2.imread(path, cv2.IMREAD_COLOR)
         if picture is None:
             return "not a readable picture"

@@ -27,15 +27,14 @@ REPEATS = 3
 
 def draw_clip(path: Path) -> Path:
     """A portrait under a moving camera, 1280x720, 10 s at 30 frames/s."""
-    import av
     import cv2
     import skimage.data
 
+    from mask_generation.video.writer import video_file
+
     photo = skimage.data.astronaut()
     rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    with video_file(path, 23, fps=RATE) as writer:
         for index in range(SECONDS * RATE):
             angle = 2 * np.pi * index / RATE / 4
             matrix = cv2.getRotationMatrix2D((224, 110), 3 * np.sin(angle), 2.2)
@@ -44,8 +43,7 @@ def draw_clip(path: Path) -> Path:
                 photo, matrix, (WIDTH, HEIGHT), borderValue=(90, 95, 100)
             )  # one face, no reflections
             frame = cv2.add(frame, rng.integers(0, 6, frame.shape, np.uint8))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+            writer.write(frame)
     return path
 
 

@@ -16,8 +16,13 @@ SUBCOMMANDS = (
     ),
     Subcommand("preview", "A picture of originals, fakes and masks.", "mask_generation.commands.preview"),
     Subcommand("manifest", "Make the tables beside records again.", "mask_generation.commands.manifest"),
-    Subcommand("pool", "Real photographs and videos → face crops for --recipe=sbi.", "mask_generation.commands.pool"),
-    Subcommand("synthesize", "A pool → records with exact masks.", "mask_generation.commands.synthesize"),
+    Subcommand(
+        "face_bank",
+        "Real photographs and videos → face crops to make fakes of.",
+        "mask_generation.commands.face_bank",
+        earlier_name="pool",
+    ),
+    Subcommand("synthesize", "A face bank → records of fakes with exact masks.", "mask_generation.commands.synthesize"),
 )
 
 

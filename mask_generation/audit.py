@@ -214,7 +214,11 @@ def table(result: Audit, most_problems: int = 20) -> str:
         ]
         for part in result.parts
     ]
-    lines = [f"{result.source}  (--split={result.split}, --check={result.check})", "", *_columns([header, *rows])]
+    lines = [
+        f"{result.source}  (--split_policy={result.split}, --check={result.check})",
+        "",
+        *_columns([header, *rows]),
+    ]
     if result.groups:
         lines += [
             "",
@@ -238,7 +242,7 @@ def leak_lines(found: Sequence[dict[str, Any]], most: int = 20) -> list[str]:
     """Who is in more than one split, for reading."""
     if not found:
         return ["No person, target, source or YouTube clip is in two splits."]
-    lines = [f"LEAK: {len(found)} people or sources are in more than one split (--split=strict drops them):"]
+    lines = [f"LEAK: {len(found)} people or sources are in more than one split (--split_policy=strict drops them):"]
     for row in found[:most]:
         clips = "; ".join(f"{split}: {', '.join(names)}" for split, names in row.get("clips", {}).items())
         lines.append(f"  {row['identity']} in {' and '.join(row['splits'])}" + (f" ({clips})" if clips else ""))

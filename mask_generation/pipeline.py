@@ -23,15 +23,15 @@ from typing import Any, Optional
 
 from mask_generation import manifest, shards
 from mask_generation import shards as writer
-from mask_generation.datasets import dagm
 from mask_generation.datasets.base import SPLITS, ClipGroup, Inventory, Problem
 from mask_generation.pairs.outcome import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
 from mask_generation.parallel import processes as workers
 from mask_generation.parallel import ray
-from mask_generation.parallel.processes import Answer, Work
+from mask_generation.parallel.processes import Answer, Parallel, Work
 from mask_generation.shards import CLIPS, EXAMPLES
 from mask_generation.video.types import TIMEOUT
 from unet_industrial import __version__
+from unet_industrial.setting import same_setting, setting
 
 # Which group goes into which shard, and what a folder of records is made of: settled before the first clip is read.
 #
@@ -39,6 +39,7 @@ from unet_industrial import __version__
 # have.
 
 
+STILLS_A_SHARD = 512
 PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
 
 
@@ -51,20 +52,23 @@ class GenerateConfig:
     """How a run is done. Only `group` and `shard_groups` decide what the shards hold.
 
     Attributes:
-        processes: groups worked on at a time; None: one a core, of this machine or of the cluster.
-        shard_groups: clip groups a shard.
-        clip_limit_s: seconds a worker may spend on one clip before it is killed, over decoding's own limit.
+        processes: each works on one clip group at a time; None: one a core, of this machine or of the cluster.
+        clip_limit_s: over decoding's own limit (`Limits.timeout_s`).
         device: where MTCNN runs, in TensorFlow's words.
-        ray_address: of a cluster ("auto", "host:port", "local"); empty: processes on this machine.
+        ray_address: empty: processes on this machine.
     """
 
     group: GroupConfig
     output_dir: Path
-    processes: Optional[int] = None
-    shard_groups: int = 16
-    clip_limit_s: float = 900.0
-    device: str = "CPU:0"
-    ray_address: str = ""
+    processes: Optional[int] = same_setting(Parallel, "processes")
+    shard_groups: int = setting(
+        16,
+        f"Originals, with their copies, in a record file; if not given and all are stills, {STILLS_A_SHARD}.",
+        low=1,
+    )
+    clip_limit_s: float = setting(900.0, "Seconds a clip may take before its process is killed.", low=0.1)
+    device: str = setting("CPU:0", "Where faces are found: CPU:0, GPU:0.", flag="detector_device")
+    ray_address: str = same_setting(Parallel, "ray_address")
 
     def content(self, inventory: Inventory) -> dict[str, Any]:
         """All that the records depend on; a folder holds the records of one such content only."""
@@ -146,7 +150,7 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
         if strangers:
             raise PipelineError(
                 f"{folder}: not empty, and nothing of ours in it ({', '.join(sorted(strangers)[:3])} …): "
-                "choose another --output_dir"
+                "choose another --output"
             ) from None
         shards.write_json(path, content)
         return
@@ -163,7 +167,7 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
     of_clips = ("inventory_sha256", "clips", "problems")
     words = sorted({"clips on disk" if key in of_clips else key for key in changed})
     raise PipelineError(
-        f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output_dir, or "
+        f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output, or "
         "--overwrite to delete them"
     )
 
@@ -255,7 +259,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
         os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
     with stream:
-        if job.group.dataset == dagm.NAME:
+        if job.group.still:
             result = process_still(job.group)
         else:
             result = process_group(job.group, config, detector, given_up, note)

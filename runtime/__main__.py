@@ -30,7 +30,7 @@ SUBCOMMANDS = (
 
 
 def main(argv: Optional[Sequence[str]] = None, program: str = PROGRAM) -> int:
-    """Run one subcommand; returns the exit code, which the console script passes to `sys.exit`.
+    """Run one subcommand; returns the exit code, with which the console script ends.
 
     Args:
         argv: the command line without the program's name; None: that of this process.

@@ -37,7 +37,7 @@ def flip(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> Pair:
 
 
 def rot90(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> Pair:
-    """0, 90, 180 or 270° counter-clockwise, equally likely (the reference never draws 270°; see `legacy`)."""
+    """0, 90, 180 or 270° counter-clockwise, equally likely (the reference never draws 270°; see `reference_mode`)."""
     turns = tf.cast(_uniform(seed, 0, 0.0, 4.0), tf.int32)
     return tf.image.rot90(image, turns), tf.image.rot90(mask, turns)
 

@@ -1,8 +1,8 @@
 """Every setting of model, data and training: one home and one default each, checked when made, JSON both ways.
 
-Command-line flags read their defaults and allowed values from here (`runtime/commands/flags.py`); the resolved
+Command-line flags read their defaults and allowed values from here (`mask_generation.cli.define`); the resolved
 configuration is saved beside every checkpoint and export. Constants that masks, training, export and scoring must
-agree on live here too. Imports nothing of this package, and no TensorFlow.
+agree on live here too. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import json
 import math
 from typing import Any, Optional, TypeVar
 
+from unet_industrial.setting import setting
+
 # The reference's choices (NVIDIA UNet_Industrial, main.py and utils/cmdline_helper.py) under the reference's names.
 VARIANTS = ("tinyUNet", "original")
 ACTIVATIONS = ("relu", "leaky_relu", "prelu_shared", "prelu_not_shared", "selu", "crelu", "elu")
 WEIGHT_INITS = ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "orthogonal")
-DATA_FORMATS = ("channels_last", "channels_first")
+LAYOUTS = {"NHWC": "channels_last", "NCHW": "channels_first"}  # as the user and as Keras write them
+DATA_FORMATS = tuple(LAYOUTS.values())
 LOSSES = ("x-entropy", "l2_loss", "dice_sorensen", "dice_jaccard", "adaptive_loss")
 # Ours.
 FEATURES = ("rgb", "rgb+srm", "local+srm")
@@ -115,13 +118,26 @@ class ModelConfig(Config):
         data_format: layout the network computes in; inputs and outputs are NHWC in either case.
     """
 
-    variant: str = "tinyUNet"
-    in_channels: int = 3
-    activation: str = "relu"
-    weight_init: str = "he_uniform"  # what every script of the reference passes; its flag's own default is he_normal
-    data_format: str = "channels_last"  # the reference's NCHW has no convolution on a CPU without oneDNN
-    features: str = "rgb"
-    input_size: int = 256
+    variant: str = setting("tinyUNet", "Size of the network.", flag="unet_variant", choices=VARIANTS)
+    in_channels: int = setting(3, "1: grey crops, 3: colour.", choices=(1, 3))
+    activation: str = setting("relu", "Activation after every convolution.", flag="activation_fn", choices=ACTIVATIONS)
+    weight_init: str = setting(
+        "he_uniform",  # what every script of the reference passes; its flag's own default is he_normal
+        "Initial weights.",
+        flag="weight_init_method",
+        choices=WEIGHT_INITS,
+    )
+    data_format: str = setting(
+        "channels_last",  # the reference's NCHW has no convolution on a CPU without oneDNN
+        "Layout the network computes in.",
+        choices=LAYOUTS,
+    )
+    features: str = setting(
+        "rgb",
+        "rgb: the colours; rgb+srm: and three high-pass channels (SRM filters); local+srm: local contrast and those.",
+        choices=FEATURES,
+    )
+    input_size: int = setting(256, "Side of the crops in pixels, a multiple of 16.")
 
     def _check(self) -> None:
         _choice("variant", self.variant, VARIANTS)
@@ -148,19 +164,21 @@ class DataConfig(Config):
     Attributes:
         drop_clean: leave out real (untouched) images, as the reference does when training. Off: half of each batch
             is real, next to a fake of the same face and frame.
-        augment: draw augmentations while training.
         augmentations: which, in the order they are applied (see `augment.py`).
-        reference_mode: the reference's own augmentation and resizing, quirks included (`legacy.py`).
+        reference_mode: the reference's own augmentation and resizing, quirks included (`reference_mode.py`).
         reader_threads: examples read and decoded in parallel; 0 lets tf.data choose.
         prefetch_batches: batches kept ready; 0 lets tf.data choose.
     """
 
-    drop_clean: bool = False
-    augment: bool = True
-    augmentations: tuple[str, ...] = ("flip", "photometric", "downscale", "blur", "noise", "jpeg")
+    drop_clean: bool = setting(False, "Train on manipulated images only, as the reference does.")
+    augment: bool = setting(True, "Augment while training.", flag="augment_data")
+    augmentations: tuple[str, ...] = setting(
+        ("flip", "photometric", "downscale", "blur", "noise", "jpeg"),
+        f"Which augmentations, in order; of {', '.join(AUGMENTATIONS)}.",
+    )
     reference_mode: bool = False
-    reader_threads: int = 0
-    prefetch_batches: int = 4
+    reader_threads: int = setting(0, "Examples decoded in parallel; 0: automatic.")
+    prefetch_batches: int = setting(4, "Batches kept ready; 0: automatic.")
 
     def _check(self) -> None:
         for name in self.augmentations:
@@ -187,52 +205,49 @@ class TrainConfig(Config):
         total_steps: length of the cosine schedule, in steps; the loop sets it to the run's length.
         warmup_steps: steps over which the learning rate rises linearly from 0; 0: none, as in the reference.
         scale_lr: multiply the learning rate by the number of workers (the reference does not).
-        clip_norm: largest global norm of the gradients; 0: no clipping.
         accumulate: micro-batches of `batch_size` whose gradients are averaged into one update.
         amp: half precision of the arithmetic, "fp16", "bf16", or "none"; weights stay float32.
         dynamic_loss_scale: with fp16, double the loss scale after 2000 good steps and halve it when gradients
             overflow (Keras' rule); off: fixed at 32768.
-        tf32: let Ampere and later GPUs multiply in TF32.
         deterministic: ask TensorFlow for bit-for-bit repeatable kernels. None: on a CPU yes, on a GPU no.
-        fp16_allreduce: send gradients as half precision.
-        display_every: steps between two rows of the log.
-        eval_every, checkpoint_every: steps between validations and between checkpoints; 0: only at the end.
-        keep_checkpoints: newest checkpoints kept beside the best one.
-        commit_every: elastic jobs: steps between copies in memory that survivors go on from.
     """
 
-    batch_size: int = 8
-    loss: str = "adaptive_loss"
-    loss_scope: str = "global"
-    image_loss_weight: float = 0.0
-    pair_loss_weight: float = 0.0
-    dice_loss_weight: float = 0.0
-    optimizer: str = "rmsprop"
-    learning_rate: float = 1e-4
-    schedule: str = "staircase"
-    learning_rate_decay_factor: float = 0.8
-    learning_rate_decay_steps: int = 500
-    total_steps: int = 2500
-    warmup_steps: int = 0
-    scale_lr: bool = False
-    rmsprop_decay: float = 0.9
-    rmsprop_momentum: float = 0.8
-    rmsprop_epsilon: float = 1e-10
-    weight_decay: float = 1e-5
-    clip_norm: float = 0.0
-    accumulate: int = 1
+    batch_size: int = setting(8, "Crops in one pass of the network, on each worker.")
+    loss: str = setting("adaptive_loss", "Loss of the mask.", flag="loss_fn_name", choices=LOSSES)
+    loss_scope: str = setting("global", "Loss over the global batch, or each worker's own.", choices=LOSS_SCOPES)
+    image_loss_weight: float = setting(0.0, "Weight of the image-level term; 0: none.")
+    pair_loss_weight: float = setting(0.0, "Weight of fakes outscoring their originals; 0: none.")
+    dice_loss_weight: float = setting(0.0, "Weight of an added Dice term; 0: none.")
+    optimizer: str = setting("rmsprop", "rmsprop is the reference's.", choices=OPTIMIZERS)
+    learning_rate: float = setting(1e-4, "Initial learning rate.")
+    schedule: str = setting(
+        "staircase", "How the learning rate falls.", flag="learning_rate_schedule", choices=SCHEDULES
+    )
+    learning_rate_decay_factor: float = setting(0.8, "Factor of the staircase.")
+    learning_rate_decay_steps: int = setting(500, "Steps between two stairs.")
+    total_steps: int = setting(2500, "Length of the whole run, in --iter_unit.", flag="num_iter", low=1)
+    warmup_steps: int = setting(0, "Steps of linear rise from 0; 0: none.", flag="learning_rate_warmup_steps")
+    scale_lr: bool = setting(
+        False, "Multiply the learning rate by the number of workers.", flag="learning_rate_scaling"
+    )
+    rmsprop_decay: float = setting(0.9, "RMSProp's decay of squared gradients.")
+    rmsprop_momentum: float = setting(0.8, "RMSProp's momentum.")
+    rmsprop_epsilon: float = setting(1e-10, "RMSProp's epsilon.")
+    weight_decay: float = setting(1e-5, "Factor of the L2 term in the loss.")
+    clip_norm: float = setting(0.0, "Largest global gradient norm; 0: no clipping.")
+    accumulate: int = setting(1, "Micro-batches averaged into one update.")
     amp: str = "none"
-    dynamic_loss_scale: bool = True
-    xla: bool = False
-    tf32: bool = True
-    deterministic: Optional[bool] = None
-    fp16_allreduce: bool = False
-    seed: int = 0
-    display_every: int = 50
-    eval_every: int = 0
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 5
-    commit_every: int = 20
+    dynamic_loss_scale: bool = setting(True, "With --amp: adapt the loss scale.", flag="use_auto_loss_scaling")
+    xla: bool = setting(False, "Compile the step with XLA.")
+    tf32: bool = setting(True, "Let Ampere and later GPUs multiply in TF32.")
+    deterministic: Optional[bool] = setting(None, "Bit-for-bit repeatable kernels.", shown="on a CPU only")
+    fp16_allreduce: bool = setting(False, "Send gradients in half precision.")
+    seed: int = setting(0, "Seed of everything that is drawn at random.", low=0)
+    display_every: int = setting(50, "Steps between two rows of the log.")
+    eval_every: int = setting(0, "Steps between validations; 0: only at the end.")
+    checkpoint_every: int = setting(500, "Steps between checkpoints; 0: only at the end.")
+    keep_checkpoints: int = setting(5, "Newest checkpoints kept, beside the best one.")
+    commit_every: int = setting(20, "Elastic jobs: steps between copies survivors go on from.")
 
     def _check(self) -> None:
         _choice("loss", self.loss, LOSSES)

@@ -14,7 +14,12 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.audit import CHECKS, Audit, audit, audit_records, leak_lines, shard_paths, table
-from mask_generation.commands.flags import define_data_flags, inventory_from_flags, source_from_flags
+from mask_generation.commands.flags import (
+    define_data_flags,
+    inventory_from_flags,
+    refuse_videos_beside_records,
+    source_from_flags,
+)
 from mask_generation.datasets.base import DatasetError, Inventory
 from mask_generation.parallel.processes import cpu_cores
 
@@ -23,7 +28,8 @@ USER_ERRORS = (DatasetError, PermissionError)
 
 def define_flags() -> None:
     define_data_flags()
-    flags.DEFINE_string("records", None, "Folder of records to audit, instead of --data_dir or --pairs.")
+    cli.alias("split", "split_policy")
+    cli.define_records()
     flags.DEFINE_enum(
         "check",
         "open",
@@ -31,15 +37,15 @@ def define_flags() -> None:
         "list: names only; open: open every file; read: read it to its end, which finds files that were cut short.",
     )
     flags.DEFINE_string("json", None, "File for the whole audit as JSON; - prints it instead of the table.")
-    flags.DEFINE_integer("threads", None, "Files looked into at a time. [default: twice the cores]", lower_bound=1)
+    flags.DEFINE_integer("processes", None, "Files looked into at a time. [default: twice the cores]", lower_bound=1)
+    cli.alias("threads", "processes")
 
 
 def main(arguments: list[str]) -> int:
     del arguments
     values = flags.FLAGS
     if values.records:
-        if values.data_dir or values.pairs:
-            raise cli.UsageError("--records takes the place of --data_dir and --pairs")
+        refuse_videos_beside_records()
         return _records(Path(values.records), values.json)
     inventory = inventory_from_flags()
     result = _audit(inventory, source_from_flags()[0])
@@ -51,9 +57,9 @@ def _audit(inventory: Inventory, source: str) -> Audit:
     from tqdm import tqdm
 
     values = flags.FLAGS
-    threads = values.threads or 2 * cpu_cores()
+    threads = values.processes or 2 * cpu_cores()
     with tqdm(total=inventory.clips(), unit="file", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
-        return audit(inventory, source, values.split, values.check, threads=threads, progress=bar.update)
+        return audit(inventory, source, values.split_policy, values.check, threads=threads, progress=bar.update)
 
 
 def _records(folder: Path, json_path: str | None) -> int:

@@ -16,8 +16,7 @@ USER_ERRORS = (RecordFileError, OSError)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("records", None, "Folder of records.")
-    flags.mark_flag_as_required("records")
+    cli.define_records(required=True)
 
 
 def main(arguments: list[str]) -> int:

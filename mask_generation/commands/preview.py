@@ -1,6 +1,6 @@
 """`preview`: a picture of original, fake and mask for examples spread over methods and clips.
 
-From records it shows what training will see; from --data_dir or --pairs it makes the masks of a few frames of each
+From records it shows what training will see; from --data_dir or --pairs_csv it makes the masks of a few frames of each
 clip, without writing records.
 """
 
@@ -20,9 +20,13 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.audit import shard_paths
-from mask_generation.commands.flags import define_data_flags, inventory_from_flags
-from mask_generation.datasets.base import SPLITS, ClipGroup, DatasetError
-from mask_generation.masks.registry import RECIPES
+from mask_generation.commands.flags import (
+    SplitFlag,
+    define_data_flags,
+    inventory_from_flags,
+    refuse_videos_beside_records,
+)
+from mask_generation.datasets.base import ClipGroup, DatasetError
 from mask_generation.pairs.outcome import GroupConfig
 from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.record_files import RecordFileError, RecordReader, index_files
@@ -135,12 +139,14 @@ USER_ERRORS = (DatasetError, RecordFileError, OSError)
 
 def define_flags() -> None:
     define_data_flags()
-    flags.DEFINE_string("records", None, "Folder of records to show, instead of --data_dir or --pairs.")
-    flags.DEFINE_string("output", "preview.png", "The picture to write.")
+    cli.define_records()
+    cli.define_output("The picture to write, .png.", default="preview.png")
     flags.DEFINE_integer("count", 16, "Examples shown.", lower_bound=1)
     flags.DEFINE_integer("columns", 2, "Examples beside each other.", lower_bound=1)
-    flags.DEFINE_enum("part", None, SPLITS, "Only this split. [default: all]")
-    flags.DEFINE_enum("recipe", GroupConfig().recipe, RECIPES, "How masks are made, from pairs.")
+    flags.DEFINE_flag(SplitFlag())
+    cli.alias("part", "split")
+    cli.define(GroupConfig, "recipe")
+    cli.alias("recipe", "mask_recipe")
 
 
 def main(arguments: list[str]) -> int:
@@ -149,12 +155,11 @@ def main(arguments: list[str]) -> int:
     if not values.output.lower().endswith(".png"):
         raise cli.UsageError(f"--output: a name that ends in .png, not {values.output}")
     if values.records:
-        if values.data_dir or values.pairs:
-            raise cli.UsageError("--records takes the place of --data_dir and --pairs")
-        rows = rows_of_records(Path(values.records), values.part, values.methods, values.count)
+        refuse_videos_beside_records()
+        rows = rows_of_records(Path(values.records), values.split, values.methods, values.count)
     else:
-        groups = [g for g in inventory_from_flags().groups if g.fakes and values.part in (None, g.split)]
-        rows = rows_of_pairs(groups, values.recipe, values.count)
+        groups = [g for g in inventory_from_flags().groups if g.fakes and values.split in (None, g.split)]
+        rows = rows_of_pairs(groups, values.mask_recipe, values.count)
     if not rows:
         raise cli.Failure("no fake with an altered face to show; `audit` and clips.csv say why")
     write_png(Path(values.output), contact_sheet(rows, values.columns))

@@ -1,13 +1,13 @@
-"""`synthesize`: a pool of real faces → records of real and manipulated pictures with exact masks.
+"""`synthesize`: a face bank → records of real and manipulated pictures with exact masks.
 
-For everything that reads records: `evaluate` on people held out, `classifier` on what `train --recipe=sbi` trains on.
+For everything that reads records: `evaluate` on people held out, `classifier` on what `train --preset=sbi` trains on.
 Pair number i is the same whoever makes it, so shards may be made in any order and by any process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,10 +21,14 @@ from tqdm import tqdm
 
 from mask_generation import cli
 from mask_generation import shards as writer
-from mask_generation.synthesis import face_bank as pool
+from mask_generation.commands.flags import define_face_bank_flags, mix_from_flags
+from mask_generation.parallel.processes import Parallel, cpu_cores
+from mask_generation.synthesis import face_bank
 from mask_generation.synthesis.pairs import Mix
+from unet_industrial.config import TrainConfig
+from unet_industrial.setting import same_setting, setting
 
-USER_ERRORS = (pool.PoolError, OSError, BrokenProcessPool)
+USER_ERRORS = (face_bank.PoolError, OSError, BrokenProcessPool)
 SHARD_PAIRS = 500
 
 
@@ -36,66 +40,47 @@ class Shard(NamedTuple):
     end: int
 
 
-class Job(NamedTuple):
-    """What all shards of a run share. The fields are the flags of the same names."""
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all shards of a run share."""
 
     pool: str
-    split: str
-    seed: int
-    size: int
-    difficulty: float
     shares: dict[str, float]
     mix: dict[str, float]
+    split: str = setting("val", "People to draw: those to train on, or those held out.", choices=face_bank.SPLITS)
+    seed: int = same_setting(TrainConfig, "seed")
+    size: int = setting(256, "Side of the pictures, px.", low=16)
+    difficulty: float = setting(1.0, "0: easiest, hardly compressed; 1: hardest.", low=0.0, high=1.0)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("pool", None, "File made by `pool`.")
-    flags.DEFINE_string("output_dir", None, "Folder for SPLIT-*.tfrecord. Shards that are whole are kept.")
-    for name in ("pool", "output_dir"):
-        flags.mark_flag_as_required(name)
-    flags.DEFINE_enum("split", "val", pool.SPLITS, "People to draw: those to train on, or those held out.")
-    flags.DEFINE_integer("pairs", 500, "Pictures, and as many fakes.", lower_bound=1)
-    flags.DEFINE_integer("size", 256, "Side of the pictures, px.", lower_bound=16)
-    flags.DEFINE_integer("seed", 0, "Of everything drawn.", lower_bound=0)
-    flags.DEFINE_float(
-        "difficulty", 1.0, "0: easiest, hardly compressed; 1: hardest.", lower_bound=0.0, upper_bound=1.0
-    )
-    flags.DEFINE_list("pool_shares", [], "SOURCE=SHARE of the draws; by the root of its people.")
-    flags.DEFINE_list("mix", [], "NAME=VALUE, settings of the synthesis (synthesis/stream.py, Mix).")
-    flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes.", lower_bound=1)
+    define_face_bank_flags()
+    flags.mark_flag_as_required("face_bank")
+    cli.define_output("Folder for SPLIT-*.tfrecord. Shards that are whole are kept.", "output_dir")
+    cli.define(Job)
+    flags.DEFINE_integer("num_pairs", 500, "Pictures, and as many fakes.", lower_bound=1)
+    cli.alias("pairs", "num_pairs")
+    cli.define(Parallel, "processes")
+    cli.alias("num_workers", "processes")
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    shares, mix = cli.numbers("pool_shares"), mix_from_flags()
-    job = Job(values.pool, values.split, values.seed, values.size, values.difficulty, shares, mix)
-    pool.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
-    folder = Path(values.output_dir)
+    job = cli.make(Job, pool=values.face_bank, shares=cli.numbers("face_bank_shares"), mix=mix_from_flags())
+    face_bank.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
+    folder = Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
-    settle(folder / f"{job.split}.settings.json", {**job._asdict(), "pairs": values.pairs})
-    shards = plan(folder, job.split, values.pairs)
+    settle(folder / f"{job.split}.settings.json", {**dataclasses.asdict(job), "pairs": values.num_pairs})
+    shards = plan(folder, job.split, values.num_pairs)
     missing = [shard for shard in shards if writer.read_contents(Path(shard.path)) is None]
+    processes = values.processes or cpu_cores()
     bar = tqdm(total=sum(s.end - s.first for s in missing), unit="pair", disable=not sys.stderr.isatty())
-    with bar, ProcessPoolExecutor(min(values.num_workers, max(1, len(missing))), get_context("spawn")) as executor:
+    with bar, ProcessPoolExecutor(min(processes, max(1, len(missing))), get_context("spawn")) as executor:
         for done in as_completed([executor.submit(make_shard, job, shard) for shard in missing]):
             bar.update(done.result())
-    print(f"{values.pairs} pairs in {len(shards)} files in {folder} ({len(shards) - len(missing)} were there)")
+    print(f"{values.num_pairs} pairs in {len(shards)} files in {folder} ({len(shards) - len(missing)} were there)")
     return cli.OK
-
-
-def mix_from_flags() -> dict[str, float]:
-    """What the flag `mix` says, as arguments of `Mix`.
-
-    Raises:
-        UsageError: an item is not NAME=NUMBER, a name is unknown or a value impossible.
-    """
-    mix = cli.numbers("mix")
-    try:
-        Mix(**mix)
-    except (TypeError, ValueError) as error:
-        raise cli.UsageError(f"--mix: {error}; allowed are {', '.join(Mix.__dataclass_fields__)}") from error
-    return mix
 
 
 def settle(path: Path, settings: dict[str, object]) -> None:
@@ -110,10 +95,10 @@ def settle(path: Path, settings: dict[str, object]) -> None:
         writer.write_json(path, settings)
         return
     except ValueError as error:
-        raise cli.UsageError(f"{path}: damaged ({error}); choose another --output_dir") from error
+        raise cli.UsageError(f"{path}: damaged ({error}); choose another --output") from error
     differing = sorted(name for name in settings if settings[name] != earlier.get(name))
     if differing:
-        raise cli.UsageError(f"{path}: made with another {', '.join(differing)}; choose another --output_dir")
+        raise cli.UsageError(f"{path}: made with another {', '.join(differing)}; choose another --output")
 
 
 def plan(folder: Path, split: str, pairs: int) -> list[Shard]:
@@ -136,7 +121,7 @@ def make_shard(job: Job, shard: Shard) -> int:
     from mask_generation.synthesis.pairs import face_groups
 
     cv2.setNumThreads(1)  # processes are what shares the cores out
-    people = pool.load(job.pool, job.split, job.shares or None)
+    people = face_bank.load(job.pool, job.split, job.shares or None)
     pairs = range(shard.first, shard.end)
     groups = face_groups(people, job.split, job.seed, pairs, job.size, job.difficulty, Mix(**job.mix))
     writer.write_part(Path(shard.path), groups, [], {})

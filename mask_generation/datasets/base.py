@@ -1,27 +1,17 @@
-"""What every adapter returns, and the few helpers they share."""
+"""What a layout is, what it finds, and the few helpers that layouts share."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Optional
 
+from mask_generation.video.writer import VIDEO_SUFFIXES
+from unet_industrial.setting import setting
+
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".ts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".gif",
-)
+SPLIT_POLICIES = ("official", "strict")
 
 
 class DatasetError(Exception):
@@ -30,23 +20,24 @@ class DatasetError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to look at a data set.
+    """How to look at a data set."""
 
-    Attributes:
-        compressions: keep only these (`c0`, `c23`, `c40`, `raw`); empty: all.
-        methods: keep only these manipulations; empty: all.
-        split: "official" takes the data set's own split; "strict" drops from it what shares a person, a source or a
-            YouTube clip with a more held-out part.
-        split_dir: folder with `train.json`, `val.json`, `test.json` in FaceForensics++ form; empty: look in the
-            data set.
-        shares: of train, val and test where the data set has no split of its own.
-    """
-
-    compressions: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    split: str = "official"
-    split_dir: str = ""
-    shares: tuple[float, float, float] = (0.72, 0.14, 0.14)  # FaceForensics++'s own
+    compressions: tuple[str, ...] = setting((), "Only these compressions: c0, c23, c40, raw.", shown="all")
+    methods: tuple[str, ...] = setting((), "Only these manipulations.", shown="all")
+    split: str = setting(
+        "official",
+        "official: the data set's own split, where it has one; strict: minus all that shares a person, a source or a "
+        "YouTube clip with a more held-out part.",
+        flag="split_policy",
+        choices=SPLIT_POLICIES,
+    )
+    split_dir: str = setting(
+        "", "Folder with train.json, val.json, test.json in FaceForensics++'s form.", shown="look in the data set"
+    )
+    shares: tuple[float, float, float] = setting(
+        (0.72, 0.14, 0.14),  # FaceForensics++'s own
+        "Of train, val, test where the data set has no split.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +61,8 @@ class ClipGroup:
         original: path; None where it is missing, so that no mask can be made.
         split: "train", "val", "test"; empty until `assign_splits`.
         identity: name of the connected component it belongs to; set by `assign_splits`.
+        still: the one clip is a grey picture, taken whole and as it is, not a video with faces to be found; the mask of
+            a fake is the picture named in `official_mask`.
     """
 
     name: str
@@ -81,6 +74,7 @@ class ClipGroup:
     identities: frozenset[str]
     split: str = ""
     identity: str = ""
+    still: bool = False
 
     @property
     def all_identities(self) -> frozenset[str]:
@@ -112,6 +106,27 @@ class Inventory:
     def clips(self) -> int:
         """Clips of the groups: originals that are there, and fakes."""
         return sum((group.original is not None) + len(group.fakes) for group in self.groups)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One way in which a data set lies on the disk. Each has one, in a module of this folder; `registry` lists them.
+
+    Attributes:
+        name: as `--dataset` takes it.
+        title, expects: what people call it, and by which files and folders it is known; for the message that says what
+            could have been given.
+        find: (root, options) → every clip, splits as the data set itself has them. Raises DatasetError.
+        recognises: whether a path has this layout. None: never guessed, always to be named.
+        is_file: the root is a file of its own, not a folder.
+    """
+
+    name: str
+    title: str
+    expects: str
+    find: Callable[[str, Options], Inventory]
+    recognises: Optional[Callable[[str], bool]]
+    is_file: bool = False
 
 
 def list_videos(folder: str) -> dict[str, str]:
@@ -150,7 +165,7 @@ def group_fakes(
     """Hand each fake to the group of its original, or report it; then put the groups into the inventory.
 
     Args:
-        groups: by a key of the adapter's choice.
+        groups: by a key of the layout's choice.
         fakes: (key of the original's group, fake).
         expected: where the original of a key should have been, for the report; the key itself where it is not named.
     """

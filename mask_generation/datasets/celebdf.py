@@ -2,8 +2,8 @@
 
 `Celeb-real/idX_NNNN.mp4`, `Celeb-synthesis/idX_idY_NNNN.mp4` (original `idX_NNNN`, face of person Y),
 `YouTube-real/NNNNN.mp4`, and `List_of_testing_videos.txt` with lines `1 path` for REAL and `0 path` for fake.
-There is no split of the rest, and nearly all people of the test list appear outside it as well: --split=strict makes
-one by person.
+There is no split of the rest, and nearly all people of the test list appear outside it as well:
+--split_policy=strict makes one by person.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mask_generation.datasets.base import (
     DatasetError,
     FakeClip,
     Inventory,
+    Layout,
     Options,
     group_fakes,
     list_videos,
@@ -127,3 +128,6 @@ def read_test_list(path: str, found: Inventory) -> set[str]:
         if len(words) != 2 or words[0] not in ("0", "1"):
             raise DatasetError(f"{path}, line {number}: expected `1 Celeb-real/…` or `0 Celeb-synthesis/…`")
     return {os.path.splitext(words[1])[0].replace("\\", "/") for words in lines}
+
+
+LAYOUT = Layout("celebdf", "Celeb-DF", "Celeb-real/, Celeb-synthesis/", find, recognises)

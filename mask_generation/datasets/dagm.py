@@ -10,7 +10,16 @@ from __future__ import annotations
 import os
 import re
 
-from mask_generation.datasets.base import ClipGroup, DatasetError, FakeClip, Inventory, Options, Problem, subfolders
+from mask_generation.datasets.base import (
+    ClipGroup,
+    DatasetError,
+    FakeClip,
+    Inventory,
+    Layout,
+    Options,
+    Problem,
+    subfolders,
+)
 
 NAME = "dagm"
 _CLASS = re.compile(r"Class(\d+)", re.IGNORECASE)
@@ -79,7 +88,8 @@ def _find_part(found: Inventory, name: str, folder: str, part: str, split: str) 
         label = labels.pop(f"{stem}_label", None)
         fakes = (FakeClip(full, path, name, "native", who, label),) if label else ()
         defective += bool(label)
-        found.groups.append(ClipGroup(full, NAME, name, "native", None if label else path, fakes, who, split))
+        original = None if label else path
+        found.groups.append(ClipGroup(full, NAME, name, "native", original, fakes, who, split, still=True))
     for stem, path in labels.items():
         reason = f"a label without its image in {folder}"
         found.problems.append(Problem(f"{NAME}/{name}/native/{part}/{stem}", path, name, "native", "missing", reason))
@@ -98,3 +108,6 @@ def _pngs(folder: str) -> dict[str, str]:
         for name in names
         if name.lower().endswith(".png") and not name.startswith("._")
     }
+
+
+LAYOUT = Layout(NAME, "DAGM2007", "Class1/Train/", find, recognises)

@@ -16,6 +16,7 @@ from mask_generation.datasets.base import (
     DatasetError,
     FakeClip,
     Inventory,
+    Layout,
     Options,
     Problem,
     group_fakes,
@@ -121,3 +122,6 @@ def _preview_original(stem: str, row: dict[str, Any], rows: dict[str, dict[str, 
     reals = [file for file, other in rows.items() if str(other.get("label", "")).lower() == "real"]
     fits = [file for file in reals if name.startswith(os.path.splitext(file)[0].rsplit("/", 1)[-1] + "_")]
     return max(fits, key=len) if fits else None
+
+
+LAYOUT = Layout("dfdc", "DFDC", "metadata.json or dataset.json", find, recognises)

@@ -10,9 +10,22 @@ from __future__ import annotations
 import csv
 import os
 
-from mask_generation.datasets.base import SPLITS, ClipGroup, DatasetError, FakeClip, Inventory, Options, group_fakes
+from mask_generation.datasets.base import (
+    SPLITS,
+    ClipGroup,
+    DatasetError,
+    FakeClip,
+    Inventory,
+    Layout,
+    Options,
+    group_fakes,
+)
 
-_NEEDED = ("fake", "original")
+_NEEDED, _COLUMNS = ("fake", "original"), "fake,original,method,split"
+
+
+def recognises(root: str) -> bool:
+    return os.path.isfile(root) and root.lower().endswith(".csv")
 
 
 def find(root: str, options: Options) -> Inventory:
@@ -73,7 +86,10 @@ def _rows(path: str) -> list[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(stream)
             missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
             if missing:
-                raise DatasetError(f"{path}: no column {', '.join(missing)}; expected fake,original,method,split")
+                raise DatasetError(f"{path}: no column {', '.join(missing)}; expected {_COLUMNS}")
             return [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+LAYOUT = Layout("pairs_csv", "pairs", f"a .csv file with columns {_COLUMNS}", find, recognises, is_file=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from mask_generation.datasets.base import ClipGroup, DatasetError, Inventory, Options, list_videos
+from mask_generation.datasets.base import ClipGroup, DatasetError, Inventory, Layout, Options, list_videos
 
 
 def find(root: str, options: Options) -> Inventory:
@@ -29,3 +29,6 @@ def find(root: str, options: Options) -> Inventory:
     if not found.groups:
         raise DatasetError(f"{root}: no video files in it")
     return found
+
+
+LAYOUT = Layout("real_folder", "untouched videos", "a folder of them, and --dataset=real_folder", find, recognises=None)

@@ -156,7 +156,7 @@ def _drop_leaks(groups: list[ClipGroup]) -> tuple[list[ClipGroup], list[Problem]
         if group.split == keep:
             kept.append(group)
             continue
-        reason = f"in {group.split}, but shares a person or a source with clips of {keep} (--split=strict)"
+        reason = f"in {group.split}, but shares a person or a source with clips of {keep} (--split_policy=strict)"
         if group.original is not None:
             problems.append(_crossing(group, None, reason))
         problems += [_crossing(group, fake, reason) for fake in group.fakes]

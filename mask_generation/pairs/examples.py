@@ -181,7 +181,7 @@ def _open(
             paths = [fake.clip.path]
             if config.recipe == "official":
                 if fake.clip.official_mask is None:
-                    fake.outcome.fail("no_mask", "the data set has no mask video for it (--recipe=official)")
+                    fake.outcome.fail("no_mask", "the data set has no mask video for it (--mask_recipe=official)")
                     continue
                 paths.append(fake.clip.official_mask)
             followers[number] = []

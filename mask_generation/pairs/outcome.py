@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from mask_generation.datasets.base import ClipGroup, FakeClip
 from mask_generation.faces.detector import CROP_SIZE_PX
+from mask_generation.masks.registry import RECIPES
 from mask_generation.video.types import Limits
 from unet_industrial.config import FACE_MARGIN
+from unet_industrial.setting import setting
 
 if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
     from unet_industrial.records import FaceGroup
@@ -37,19 +39,15 @@ class GroupConfig:
     """What decides the examples of a group, and hence the content of the records.
 
     Attributes:
-        frames: sampled frames a clip, evenly spread.
-        recipe: name of a mask recipe of `masks.get_recipe`.
-        max_faces: people at one moment, the most often seen first.
-        min_frames: shorter clips are `too_short`.
         track_rate_hz: frames a second looked at for tracking, beside the sampled ones.
     """
 
-    frames: int = 32
-    crop_size: int = CROP_SIZE_PX
-    crop_margin: float = FACE_MARGIN
-    recipe: str = "adaptive"
-    max_faces: int = 2
-    min_frames: int = 1
+    frames: int = setting(32, "Frames taken of each video, evenly spread.", low=1)
+    crop_size: int = setting(CROP_SIZE_PX, "Side of the crops, px.", low=16)
+    crop_margin: float = setting(FACE_MARGIN, "Side of the crop over that of the face.", low=1.0)
+    recipe: str = setting("adaptive", "How a mask is made of a pair.", flag="mask_recipe", choices=RECIPES)
+    max_faces: int = setting(2, "People at one moment, the most often seen first.", low=1)
+    min_frames: int = setting(1, "Clips with fewer frames are too_short.", low=1)
     track_rate_hz: float = 6.0
     detect_every_s: float = 1.0
     limits: Limits = dataclasses.field(default_factory=Limits)

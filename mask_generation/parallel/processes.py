@@ -19,7 +19,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Optional
+
+from unet_industrial.setting import setting
 
 START_LIMIT_S = 600.0
 MAX_START_FAILURES = 3
@@ -32,6 +34,18 @@ class WorkersError(Exception):
 
 class CannotWrite(Exception):
     """Raised by a job: its results cannot be kept, as when the disk is full. No other job would fare better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """Where jobs are done."""
+
+    processes: Optional[int] = setting(None, "Processes on this machine.", shown="one a core", low=1)
+    ray_address: str = setting(
+        "",
+        "Work on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; local starts one here. Nodes need this package and "
+        "all folders at the same paths. Needs the extra `ray`.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

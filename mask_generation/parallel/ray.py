@@ -1,4 +1,4 @@
-"""Jobs over a Ray cluster, with the same promises as `workers.run`: through the same functions, each job answered once.
+"""Jobs over a Ray cluster, with the same promises as `processes.run`: by the same functions, each job answered once.
 
 Every actor is one worker on one CPU. Nodes need this package installed and the data and output folders at the same
 paths, as on any shared file system; nothing but jobs and rows goes through Ray. The only import of Ray.
@@ -99,7 +99,7 @@ def run(
     limit_s: Callable[[Any], float],
     again: Callable[[Any, Answer], Any],
 ) -> Iterator[tuple[Any, Answer]]:
-    """As `workers.run`, on a cluster.
+    """As `processes.run`, on a cluster.
 
     Args:
         processes: workers over all nodes; None: as many as the cluster has CPUs.

@@ -7,7 +7,6 @@ Masks need no change: nothing here moves pixels.
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from typing import Optional
 
 import av
@@ -15,15 +14,12 @@ import cv2
 import numpy as np
 
 from mask_generation.synthesis import jitter
+from mask_generation.video import writer
 
 RUN_FRAMES = 3  # a key frame and two that are predicted from it: most frames of a video are predicted
 LEAST_SIDE_PX = 96  # no smaller by scaling: what is left of a face below shows no manipulation any more
 # Highest CRF by the picture's side: FF++'s c40 faces measure 250 px and more; at 100 px CRF 40 leaves coloured blocks.
 CRF_LIMITS = ((200, 41), (140, 36), (0, 31))
-
-# Options of x264 without which the same frames may give other bytes, beside one thread: its vector code for macroblock
-# trees reads what it never wrote where rows of blocks do not fill a register (widths such as 130, 150 and 320).
-X264_REPEATABLE = {"x264-params": "cpu-independent=1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,20 +133,9 @@ def h264(frames: list[np.ndarray], crf: int, preset: str = "medium", fps: int = 
     if not frames:
         raise ValueError("no frames to encode")
     h, w = frames[0].shape[:2]
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height = w + w % 2, h + h % 2
-    encoder.pix_fmt = "yuv420p"
-    encoder.time_base = Fraction(1, fps)
-    encoder.options = {"crf": str(crf), "preset": preset, **X264_REPEATABLE}
-    encoder.thread_count = 1  # with more, the output varies from run to run
-    packets = []
-    for index, frame in enumerate(frames):
-        if w % 2 or h % 2:
-            frame = cv2.copyMakeBorder(frame, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = index
-        packets += encoder.encode(picture)
-    packets += encoder.encode(None)
+    if w % 2 or h % 2:
+        frames = [cv2.copyMakeBorder(frame, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE) for frame in frames]
+    packets = writer.encode(frames, crf, preset, fps)
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
     decoded = [picture for packet in packets for picture in decoder.decode(packet)]

@@ -182,7 +182,7 @@ def region_mask(
 
     Args:
         landmarks: (189, 2) pixels.
-        region: key of `template.REGIONS`.
+        region: key of `REGIONS`.
         soft: blurred edges; otherwise antialiased only.
     """
     unit = face_unit(landmarks)

@@ -8,6 +8,8 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from unet_industrial.setting import setting
+
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 UNREADABLE, UNSUPPORTED, TOO_SHORT, TIMEOUT = "unreadable", "unsupported", "too_short", "timeout"
@@ -35,19 +37,20 @@ class Limits:
     """What a file may demand. None: no limit.
 
     Attributes:
-        max_width, max_height: of a frame, in pixels; 8192 lets 8K UHD (7680 x 4320) pass either way up.
+        max_width, max_height: 8192 lets 8K UHD (7680 x 4320) pass either way up.
         max_duration_s: as the container declares it.
-        max_bytes: size of the file.
-        timeout_s: seconds spent inside decoding, not counting what the reader's user does between frames.
+        timeout_s: not counting what the reader's user does between frames.
         max_bad_run: decoding failures in a row after which the rest of the file is given up (PySceneDetect
             allows 8 with PyAV).
     """
 
-    max_width: Optional[int] = 8192
-    max_height: Optional[int] = 8192
-    max_duration_s: Optional[float] = 4 * 3600.0
-    max_bytes: Optional[int] = 64 << 30
-    timeout_s: Optional[float] = 3600.0
+    max_width: Optional[int] = setting(8192, "Widest frame accepted, px.", low=16)
+    max_height: Optional[int] = setting(8192, "Highest frame accepted, px.", low=16)
+    max_duration_s: Optional[float] = setting(4 * 3600.0, "Longest video accepted, in seconds.", low=0.0)
+    max_bytes: Optional[int] = setting(64 << 30, "Largest file accepted.", low=1)
+    timeout_s: Optional[float] = setting(
+        3600.0, "Seconds of decoding accepted for a file.", flag="decode_limit_s", low=0.1
+    )
     max_bad_run: int = 8
 
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import cv2
 import numpy as np
 
 from mask_generation.faces.detector import Detection, FaceDetector
-from mask_generation.synthesis import degrade, face_bank, jitter
+from mask_generation.synthesis import face_bank, jitter
 from mask_generation.synthesis.manipulations import self_blend
 from mask_generation.synthesis.pairs import Mix, Pair, make_pair
+from mask_generation.video.writer import video_file
 
 SIDE_PX, FPS = 320, 12
 UNSEEN_SEED, UNSEEN_MIX = 7, Mix(video=0.9, soft=1, hardness=0.5, cover=0.1, alike=0.85)
@@ -141,11 +141,6 @@ def draw_clip(
 
 def write_clip(path: Path, frames: list[np.ndarray], crf: int) -> None:
     """Encode uint8 RGB frames with x264, at the constant rate factor `crf`."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast", **degrade.X264_REPEATABLE}
-        stream.codec_context.thread_count = 1  # with more, the same frames give different bytes from run to run
+    with video_file(path, crf, fps=FPS) as writer:
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+            writer.write(frame)

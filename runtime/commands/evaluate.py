@@ -11,7 +11,7 @@ from absl import flags
 from mask_generation import cli
 from runtime.commands import flags as train_flags
 from runtime.commands import measuring_flags
-from runtime.model.saved_model import ModelError, default_model
+from runtime.model.saved_model import ModelError, default_model, load_model
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
 from unet_industrial.config import DataConfig, TrainConfig
@@ -27,6 +27,7 @@ def define_flags() -> None:
         "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the one that comes "
         "along]",
     )
+    flags.DEFINE_bool("trust_model", False, "Load a SavedModel whose hash is unknown. A SavedModel is a program.")
     flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
     flags.DEFINE_string("split", "test", "Split to evaluate on.")
     flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html, frame_scores.csv and plots go.")
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     from runtime.evaluation.recorder import Recorders, record
     from unet_industrial.dataset import find_files
 
-    source = Path(values.model) if values.model else default_model()
-    predict, model, about = _load(source)
+    source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
+    predict, model, about = _load(source, trust)
     files = find_files(values.data_dir, values.split)
     data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
     recorders = Recorders("model")
@@ -78,12 +79,17 @@ def _progress(shown: bool) -> Any:
     return wrap
 
 
-def _load(path: Path) -> tuple[Any, Any, dict[str, Any]]:
-    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint."""
-    if (path / "saved_model.pb").is_file():
-        from runtime.model.export import exported_predictor
+def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any]]:
+    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint.
 
-        return exported_predictor(path)
+    Raises:
+        ModelError: the SavedModel is unknown and not trusted, damaged, or with another signature.
+        CheckpointError: no usable checkpoint there.
+    """
+    if (path / "saved_model.pb").is_file():
+        saved = load_model(path, trust)
+        about = {"saved_model": str(path), "sha256": saved.sha256}
+        return saved.predictor(), saved.crops(), {**about, "weights_sha256": saved.metadata.get("weights_sha256")}
     from runtime.evaluation.recorder import predictor
     from runtime.model.export import load_network
 

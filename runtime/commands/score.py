@@ -22,7 +22,7 @@ from runtime.model.saved_model import ModelError, default_model
 from runtime.scoring.abstention import Thresholds
 from runtime.scoring.batch import Found, InputError, PoolError, find_videos, score_folder, sole_run
 from runtime.scoring.frame_score import SCORERS, ScorerConfig
-from runtime.scoring.result import ScoreConfig, VideoResult
+from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
 from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig
 
 NOTICE_CHARACTERS = 500
@@ -209,18 +209,16 @@ def describe_model(folder: Path, trust: bool) -> tuple[dict[str, Any], dict[str,
 
 def summary(results: Sequence[VideoResult], document: dict[str, Any]) -> str:
     """A table of all results (of the first 50 in a large folder) and the counts."""
-    from runtime.scoring.tables import cell
-
     shown = results[:50]
-    width = min(60, max(len(cell(result.path)) for result in shown))
+    width = min(60, max(len(text_cell(result.path)) for result in shown))
     lines = [f"{'video':<{width}}  {'state':<12} {'score':>6}  verdict  segments or reason"]
     for result in shown:
-        name = cell(result.path)
+        name = text_cell(result.path)
         name = name if len(name) <= width else "…" + name[-(width - 1) :]
         score = "" if result.score is None else f"{result.score:.3f}"
         segments = ", ".join(f"{a:.1f}–{b:.1f} s" for a, b, _ in result.segments[:4])
-        said = "; ".join(part for part in (segments, cell(result.reason)) if part)
-        lines.append(f"{name:<{width}}  {result.state:<12} {score:>6}  {result.verdict or '':<7}  {said}")
+        rest = "; ".join(part for part in (segments, text_cell(result.reason)) if part)
+        lines.append(f"{name:<{width}}  {result.state:<12} {score:>6}  {result.verdict or '':<7}  {rest}")
     if len(results) > len(shown):
         lines.append(f"… and {len(results) - len(shown)} more, see videos.csv")
     counts = ", ".join(f"{count} {state}" for state, count in document["counts"].items() if count and state != "files")

@@ -21,7 +21,9 @@ def define() -> None:
     )
     flags.DEFINE_string("pool", None, "With --recipe=sbi: file made by `mask pool`.")
     flags.DEFINE_list("pool_shares", [], "With --recipe=sbi: SOURCE=SHARE of the draws; by the root of its people.")
-    flags.DEFINE_list("mix", [], "With --recipe=sbi: NAME=VALUE, settings of the synthesis (synthesis/stream.py, Mix).")
+    flags.DEFINE_list(
+        "mix", [], "With --recipe=sbi: NAME=VALUE, settings of the synthesis, see mask_generation/synthesis/pairs.py."
+    )
     flags.DEFINE_integer(
         "picture_size",
         0,

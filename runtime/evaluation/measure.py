@@ -162,7 +162,7 @@ def _mean_of(values: np.ndarray, rows: np.ndarray) -> Statistic:
 
 
 def filled_table(table: pd.DataFrame, how: str) -> pd.DataFrame:
-    """The table with undecided rows dropped or given the worst answer (`stats.fill_undecided`)."""
+    """The table with undecided rows dropped or given the worst answer (`metrics.fill_undecided`)."""
     _, scores, kept = metrics.fill_undecided(table["label"].to_numpy(), table["score"].to_numpy(), how)
     filled = table.iloc[kept].reset_index(drop=True)
     filled["score"] = scores

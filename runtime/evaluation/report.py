@@ -402,7 +402,7 @@ def write(
     begins with `about` and its `measure.summary`.
 
     Args:
-        result: `compare.compare(detectors, …)` (of one detector as well).
+        result: `measure.compare(detectors, …)` (of one detector as well).
         about: provenance to print and keep (model, record files, hashes, command).
         frame_table: write the first detector's frames too, as `compare` reads them.
     """

@@ -11,18 +11,16 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
 
-from mask_generation.synthesis import degrade
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import TOO_SHORT, Frame, Limits, VideoError
+from mask_generation.video.writer import video_file
 from runtime.evaluation import measure, plots, report, tables
 from runtime.evaluation.measure import Settings
 from runtime.scoring.video_score import verdict
@@ -34,8 +32,6 @@ from runtime.scoring.video_score import verdict
 
 
 BASE_CRF = 12  # visually lossless at 8 bits; what is measured at it is the disturbance, not the codec
-PRESET = "veryfast"
-TIME_BASE = Fraction(1, 90_000)  # of MPEG; exact for every common frame rate
 LEAST_SIDE_PX = 16
 # What a messenger does to a video each time it is passed on: long side in pixels and quality, worse each time.
 RESHARES = ((1280, 28), (848, 30), (640, 32), (480, 34))
@@ -142,34 +138,17 @@ def _shrunk(frame: Frame, long_side: int) -> Frame:
     return dataclasses.replace(frame, rgb=cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def write(path: Path, frames: Iterator[Frame], crf: int) -> None:
-    """Frames of one size as H.264 in MP4 with their own time stamps; a size that is odd loses a row or column.
+def write(path: Path, frames: Iterable[Frame], crf: int) -> None:
+    """Frames of one size as H.264 in MP4, their own times counted from the first; odd sizes lose a row or column.
 
     Raises:
         ValueError: there are no frames.
     """
-    container, stream, last_pts, first_s = None, None, -1, 0.0
-    try:
+    first_s = None
+    with video_file(path, crf) as writer:
         for frame in frames:
-            height, width = (side - side % 2 for side in frame.rgb.shape[:2])
-            if container is None or stream is None:
-                container = av.open(str(path), "w", format="mp4")
-                stream = container.add_stream("libx264", rate=25)
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.codec_context.time_base = TIME_BASE
-                stream.options = {"crf": str(crf), "preset": PRESET, **degrade.X264_REPEATABLE}
-                stream.codec_context.thread_count = 1  # with more, its output varies from run to run
-                first_s = frame.time_s
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.rgb[:height, :width]), format="rgb24")
-            last_pts = max(last_pts + 1, round((frame.time_s - first_s) / TIME_BASE))  # damaged files jump back
-            picture.pts, picture.time_base = last_pts, TIME_BASE
-            container.mux(stream.encode(picture))
-        if container is None or stream is None:
-            raise ValueError("no frames are left")
-        container.mux(stream.encode(None))
-    finally:
-        if container is not None:
-            container.close()
+            first_s = frame.time_s if first_s is None else first_s
+            writer.write(frame.rgb, frame.time_s - first_s)
 
 
 SCHEMA_VERSION = 1

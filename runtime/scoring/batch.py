@@ -19,6 +19,7 @@ from typing import Any
 from mask_generation.parallel import processes as workers
 from mask_generation.parallel import ray
 from mask_generation.video.types import TIMEOUT, UNREADABLE, VideoError, printable
+from mask_generation.video.writer import VIDEO_SUFFIXES
 from runtime.scoring import drawing
 from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
 
@@ -78,7 +79,7 @@ def build_scorer(setup: WorkerSetup) -> Any:
 
 def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
     """In the worker: score a file and write what came of it; the pictures stay there."""
-    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), evidence=())
+    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
 
 
 def score_all(
@@ -139,15 +140,6 @@ def default_workers(files: int) -> int:
     return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, files))
 
 
-# What FFmpeg reads and cameras, phones, editors and the web write.
-VIDEO_SUFFIXES = frozenset(
-    "." + name
-    for name in (
-        *("3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "ivf", "m2ts", "m2v", "m4v", "mjpeg", "mjpg", "mkv"),
-        *("mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob"),
-        *("webm", "wmv", "y4m"),
-    )
-)
 RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
 LOCK = ".running"
 
@@ -193,7 +185,7 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
             for name in sorted(names):
                 if name.startswith(b"."):
                     continue
-                is_video = os.path.splitext(name)[1].lower().decode("ascii", "replace") in VIDEO_SUFFIXES
+                is_video = os.fsdecode(name).lower().endswith(VIDEO_SUFFIXES)
                 (files if is_video else skipped)[os.path.join(folder, name)] = None
     if not files:
         raise InputError(f"no video among {len(skipped)} files in {', '.join(map(printable, inputs))} (--input)")
@@ -241,12 +233,12 @@ def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: Vide
 
 
 def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> VideoResult:
-    if not result.evidence:
+    if not result.pictures:
         return result
     said = "no score" if result.score is None else f"score {result.score:.2f}"
     verdict = f", {result.verdict}" if result.verdict else ""
     title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
-    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.evidence_picture(result.evidence, title))
+    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.overlay_picture(result.pictures, title))
     thumbnails = tuple(
         {
             "time_s": round(item.time_s, 2),
@@ -254,7 +246,7 @@ def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> Vi
             "score": round(item.score, 3),
             "jpeg": drawing.thumbnail(item),
         }
-        for item in result.evidence
+        for item in result.pictures
     )
     return dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
 

@@ -1,4 +1,4 @@
-"""Pictures of evidence: the most suspicious frames of a video with the mask drawn in. RGB uint8 throughout."""
+"""Pictures for people: the most suspicious frames of a video with the mask drawn in. RGB uint8 throughout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Evidence:
+class FramePicture:
     """One face in one frame, small enough to keep a few of them for each video.
 
     Attributes:
@@ -77,8 +77,8 @@ def paste_mask(
     return full
 
 
-def evidence_picture(items: Sequence[Evidence], title: str) -> np.ndarray:
-    """One picture: a column for each piece of evidence, the frame above, the crop without and with its mask below."""
+def overlay_picture(items: Sequence[FramePicture], title: str) -> np.ndarray:
+    """One picture: a column for each, the frame above, the crop without and with its mask below."""
     columns = [_column(item) for item in items]
     height = max(column.shape[0] for column in columns)
     gap = np.full((height, 8, 3), BACKGROUND, np.uint8)
@@ -92,7 +92,7 @@ def evidence_picture(items: Sequence[Evidence], title: str) -> np.ndarray:
     return np.concatenate([head, body])
 
 
-def thumbnail(item: Evidence) -> str:
+def thumbnail(item: FramePicture) -> str:
     """The crop with its mask as a small JPEG in a data URL."""
     small = cv2.resize(tint(item.crop, item.mask), (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
     done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 72])
@@ -112,7 +112,7 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
-def _column(item: Evidence) -> np.ndarray:
+def _column(item: FramePicture) -> np.ndarray:
     frame = item.frame
     mask = paste_mask(frame.shape[:2], item.square_xyxy, item.mask)
     drawn = tint(frame, mask)

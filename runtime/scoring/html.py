@@ -1,20 +1,22 @@
-"""report.html: one file, offline, with everything of a run; its page is `templates/score_report.html`.
+"""report.html: one file, offline, with everything of a run; its page is `templates/score_report.html` (jinja2).
 
-Each video's details are inert JSON that the page reads only when its row is opened, so a thousand videos stay fluid.
+The table gets each video's row of videos.csv, the details its entry in report.json with curves and small pictures;
+which of them are shown, and how, is the template's. Details are inert JSON that the page reads only when a row is
+opened, so a thousand videos stay fluid.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
-from runtime.scoring.result import VideoResult
+from runtime.scoring.result import VideoResult, cells
+from unet_industrial import files
 
 TEMPLATE = "score_report.html"
 SPARK_POINTS = 48
@@ -28,31 +30,24 @@ def write_report(path: Path, results: Sequence[VideoResult], document: Mapping[s
     Args:
         document: the content of report.json of the same run.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(html(results, document), encoding="utf-8")
-    os.replace(temporary, path)
+    files.write_text(path, html(results, document))
 
 
 def html(results: Sequence[VideoResult], document: Mapping[str, Any]) -> str:
     """The page as text."""
-    template = (resources.files("runtime.scoring") / "templates" / TEMPLATE).read_text(encoding="utf-8")
-    before, rest = template.split("@@RUN@@")
-    middle, rest = rest.split("@@INDEX@@")
-    after, end = rest.split("@@DETAILS@@")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("runtime.scoring"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    # `tojson` escapes < > & and ', so that nothing in a script element can end it; mappings keep their order.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     pictures = _pictures_each(results)
-    details = [
-        f'<script type="application/json" id="v{number}">{embed(_detail(result, pictures))}</script>'
-        for number, result in enumerate(results)
-    ]
     shared = _shared_folder([result.path for result in results])
-    index = [_index_row(number, result, shared) for number, result in enumerate(results)]
-    return "".join([before, embed(_run(document)), middle, embed(index), after, "\n".join(details), end])
-
-
-def embed(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element or start a comment."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII only, so no U+2028 either
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return environment.get_template(TEMPLATE).render(
+        document=document,
+        about=_about(document),
+        index=[_index_row(number, result, shared) for number, result in enumerate(results)],
+        details=[_detail(result, pictures) for result in results],
+    )
 
 
 def _pictures_each(results: Sequence[VideoResult]) -> int:
@@ -64,26 +59,17 @@ def _pictures_each(results: Sequence[VideoResult]) -> int:
     return min(most, 1)
 
 
-def _run(document: Mapping[str, Any]) -> dict[str, Any]:
-    counts, model = document["counts"], document["model"]
-    said = ", ".join(
-        f"{count} {state.replace('_', ' ')}" for state, count in counts.items() if count and state != "files"
-    )
-    about = [
-        ("created", document["created"]),
-        ("model", f"{model['path']} (SHA-256 {model['sha256']})"),
-        ("input", ", ".join(document["inputs"])),
-        ("left out", f"{len(document['skipped'])} files that are no videos by their names"),
-        ("time", f"{document['wall_s']} s, {document['resumed']} results from an earlier run"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in document["versions"].items())),
-        ("settings", json.dumps(document["config"])),
-    ]
+def _about(document: Mapping[str, Any]) -> dict[str, str]:
+    """What stands under "About this run"."""
+    model = document["model"]
     return {
-        "counts": f"{counts['files']} files: {said}",
-        "calibrated": bool(model["calibrated"]),
-        "notice": model.get("notice", ""),
-        "threshold": document["config"]["aggregate"]["threshold"],
-        "about": about,
+        "created": document["created"],
+        "model": f"{model['path']} (SHA-256 {model['sha256']})",
+        "input": ", ".join(document["inputs"]),
+        "left out": f"{len(document['skipped'])} files that are no videos by their names",
+        "time": f"{document['wall_s']} s, {document['resumed']} results from an earlier run",
+        "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+        "settings": json.dumps(document["config"]),
     }
 
 
@@ -98,50 +84,19 @@ def _shared_folder(paths: Sequence[str]) -> str:
 
 
 def _index_row(number: int, result: VideoResult, shared: str) -> dict[str, Any]:
+    """The row of videos.csv, with the name without the folder that all share, and the highest score over time."""
     _, curves = _curves(result, SPARK_POINTS)
     stacked = np.array([curve["scores"] for curve in curves], dtype=np.float64)
     highest = _listed(_highest(stacked)) if curves else []
-    return {
-        "id": number,
-        "path": result.path,
-        "name": result.path[len(shared) :],
-        "state": result.state,
-        "score": result.score,
-        "probability": result.probability,
-        "verdict": result.verdict,
-        "duration_s": (result.video or {}).get("duration_s"),
-        "faces": len(result.faces),
-        "spark": highest,
-    }
+    return {**cells(result), "id": number, "name": result.path[len(shared) :], "spark": highest}
 
 
 def _detail(result: VideoResult, pictures: int) -> dict[str, Any]:
+    """The entry in report.json, with the curve of each face and the `pictures` most suspicious thumbnails."""
     times, curves = _curves(result, TIMELINE_POINTS)
-    video, decode = result.video or {}, result.decode or {}
-    facts = [("path", result.path), ("SHA-256", result.sha256 or "–")]
-    if video:
-        rate = f", {video['fps']:.2f} frames/s" if video.get("fps") else ""
-        facts.append(("picture", f"{video['width']}x{video['height']}{rate}, {video['codec']}"))
-        facts.append(("looked at", f"{result.frames_sampled} frames, {result.frames_with_face} with a face"))
-    if decode:
-        facts.append(
-            ("decoding", f"{decode['decoded']} frames, {decode['failed']} failures, {decode['corrupt']} damaged")
-        )
-    if result.score is not None and result.probability_note:
-        facts.append(("probability", result.probability_note))
-    facts.append(("seconds", ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in result.timings_s.items())))
     strongest = sorted(sorted(result.thumbnails, key=lambda t: -t["score"])[:pictures], key=lambda t: t["time_s"])
-    return {
-        "reason": result.reason,
-        "times": times,
-        "curves": curves,
-        "segments": [list(segment) for segment in result.segments],
-        "thumbnails": [dict(thumbnail) for thumbnail in strongest],
-        "overlay": result.overlay,
-        "overlay_video": result.overlay_video,
-        "character": result.character,
-        "facts": facts,
-    }
+    thumbnails = [dict(thumbnail) for thumbnail in strongest]
+    return {**result.to_report(), "times": times, "curves": curves, "thumbnails": thumbnails}
 
 
 def _curves(result: VideoResult, points: int) -> tuple[list[float], list[dict[str, Any]]]:

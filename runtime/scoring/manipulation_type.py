@@ -35,7 +35,7 @@ class FrameRegions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Character:
+class Attribution:
     """The answer for one video.
 
     Attributes:
@@ -120,7 +120,7 @@ def stability(tracks: Sequence[Sequence[FrameRegions]]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def characterise(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> Character:
+def attribute(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> Attribution:
     """Sum up the suspicious frames of each face.
 
     Args:
@@ -130,16 +130,16 @@ def characterise(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) ->
     frames = [frame for track in tracks for frame in track if frame.fake_px.sum()]
     steady = stability(tracks)
     if not frames:
-        return Character({}, {}, steady, "unknown", "none", "no pixel is marked as fake", 0)
+        return Attribution({}, {}, steady, "unknown", "none", "no pixel is marked as fake", 0)
     fake = np.sum([frame.fake_px for frame in frames], axis=0, dtype=np.int64)
     whole = np.sum([frame.all_px for frame in frames], axis=0, dtype=np.int64)
     shares = {name: float(v) for name, v in zip(REGIONS, fake / fake.sum())}
     coverage = {name: float(v) for name, v in zip(REGIONS, fake / np.maximum(whole, 1))}
     if not called_fake:
-        return Character(shares, coverage, steady, "unknown", "none", "the video is not called fake", len(frames))
+        return Attribution(shares, coverage, steady, "unknown", "none", "the video is not called fake", len(frames))
     if len(frames) < MIN_FRAMES:
         evidence = f"only {len(frames)} frames with fake pixels, {MIN_FRAMES} are needed"
-        return Character(shares, coverage, steady, "unknown", "none", evidence, len(frames))
+        return Attribution(shares, coverage, steady, "unknown", "none", evidence, len(frames))
     family, evidence = _family(shares, coverage)
     confidence = "none"
     if family != "unknown":
@@ -147,7 +147,7 @@ def characterise(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) ->
         confidence = "moderate" if sure else "weak"
         if steady is not None and steady < STEADY:
             evidence += f"; the masks change from frame to frame (IoU {steady:.2f})"
-    return Character(shares, coverage, steady, family, confidence, evidence, len(frames))
+    return Attribution(shares, coverage, steady, family, confidence, evidence, len(frames))
 
 
 def _family(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, str]:

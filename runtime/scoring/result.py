@@ -1,18 +1,25 @@
-"""What scoring one video returns: plain data, JSON both ways, and the states it can be in."""
+"""What scoring one video is asked for and what it returns: plain data, JSON both ways, and the states it can be in.
+
+A field of `FaceRow` or `VideoResult` says beside its type where it is reported: as what kind of value in report.json,
+and as which columns of frames.csv or videos.csv. Tables, Parquet types, report.json and its JSON Schema are made from
+that (`runtime.scoring.tables`), so a new field is written here, filled by the scorer, and shown by the page's template.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNREADABLE, UNSUPPORTED, Limits
 from runtime.model import calibration, saved_model
 from runtime.scoring.abstention import Thresholds
-from runtime.scoring.frame_score import ScorerConfig
-from runtime.scoring.video_score import AggregateConfig
+from runtime.scoring.frame_score import FEATURES, ScorerConfig
+from runtime.scoring.video_score import VERDICTS, AggregateConfig, Segment
 
 OK, PARTIAL, INCONCLUSIVE, NO_FACE = "ok", "partial", "inconclusive", "no_face"
 STATES = (OK, PARTIAL, INCONCLUSIVE, NO_FACE, UNREADABLE, TOO_SHORT, UNSUPPORTED, TIMEOUT)
@@ -82,7 +89,7 @@ class ScoreConfig:
 
 
 def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration depends on: the model (see `models.identity`), the frame scorer and the aggregation.
+    """What a calibration depends on: the model (see `saved_model.identity`), the frame scorer and the aggregation.
 
     Thresholds are left out: they move verdicts and segments, no score.
 
@@ -93,24 +100,80 @@ def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": model, "scorer": config["scorer"], "aggregate": aggregate}
 
 
+class Column(NamedTuple):
+    """A column of videos.csv or frames.csv: its name, its type in pandas and Parquet, and how a field's value becomes
+    its cell."""
+
+    name: str
+    dtype: str = "object"
+    cell: Callable[[Any], Any] = lambda value: value
+
+
+def text_cell(text: str) -> str:
+    """A file name or reason as a cell: one line, and never a formula to a spreadsheet or an option to a shell.
+
+    `printable` has escaped control characters already; a name that starts with = + - @ gets "./" before it.
+    """
+    text = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", " ", text)
+    return "./" + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _segments_cell(segments: tuple[Segment, ...]) -> str:
+    return json.dumps([[round(start, 3), round(end, 3), round(score, 4)] for start, end, score in segments])
+
+
+def _part(name: str) -> Callable[[Mapping[str, Any] | None], Any]:
+    """The cell of one entry of a field that holds a mapping, or nothing."""
+    return lambda values: (values or {}).get(name)
+
+
+def reported(schema: Mapping[str, Any] | None, *columns: Column) -> dict[str, Any]:
+    """Metadata of a field: the JSON Schema of its value in report.json (None: it is not in there), and its columns."""
+    return {"schema": schema, "columns": columns}
+
+
+def _row_column(name: str, dtype: str = "float64") -> dict[str, Any]:
+    return reported(None, Column(name, dtype))
+
+
+# JSON Schemas of values; what they refer to stands in schemas/score_report.schema.json.
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_MAYBE_SHARE = {"$ref": "#/$defs/maybe_share"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+_MAYBE_OBJECT = {"type": ["object", "null"]}
+
+
+def _maybe(name: str) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
+
+
 @dataclasses.dataclass(frozen=True)
 class FaceRow:
     """One face in one frame; `score` in [0, 1], the box in pixels of the frame as shown, `features` of its mask as
-    named in `score_frames.FEATURES`."""
+    named in `frame_score.FEATURES`."""
 
-    frame_index: int
-    time_s: float
-    track: int
-    score: float
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    detection: float
-    face_px: float
-    sharpness: float
-    brightness: float
-    features: tuple[float, ...]
+    frame_index: int = dataclasses.field(metadata=_row_column("frame_index", "int64"))
+    time_s: float = dataclasses.field(metadata=_row_column("time_s"))
+    track: int = dataclasses.field(metadata=_row_column("track", "int64"))
+    score: float = dataclasses.field(metadata=_row_column("score"))
+    x0: float = dataclasses.field(metadata=_row_column("x0"))
+    y0: float = dataclasses.field(metadata=_row_column("y0"))
+    x1: float = dataclasses.field(metadata=_row_column("x1"))
+    y1: float = dataclasses.field(metadata=_row_column("y1"))
+    detection: float = dataclasses.field(metadata=_row_column("detection"))
+    face_px: float = dataclasses.field(metadata=_row_column("face_px"))
+    sharpness: float = dataclasses.field(metadata=_row_column("sharpness"))
+    brightness: float = dataclasses.field(metadata=_row_column("brightness"))
+    features: tuple[float, ...] = dataclasses.field(
+        metadata=reported(
+            None, *(Column(f"mask_{name}", "float64", operator.itemgetter(i)) for i, name in enumerate(FEATURES))
+        )
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,41 +183,76 @@ class VideoResult:
     Attributes:
         path: as given, printable.
         state: one of `STATES`; reason: why it is not "ok", "" otherwise.
-        score: video score in [0, 1]; verdict: one of `aggregate.VERDICTS`, by the thresholds of the aggregation.
+        score: video score in [0, 1]; verdict: one of `video_score.VERDICTS`, by the thresholds of the aggregation.
         probability: calibrated probability of a fake; None without a calibration, `probability_note` says why.
-        segments: (start_s, end_s, score) of suspicious stretches.
-        faces: summary of each track: track, score, frames, segments, face_px.
-        character: what kind of fake (see `runtime.scoring.manipulation_type.Character`); None without a score.
+        segments: suspicious stretches.
+        faces: summary of each track: track, score, frames, segments, face_px, first_s, last_s.
         frames_sampled, frames_with_face: frames looked at, and those with a face.
+        character: what kind of fake, as a mapping (see `manipulation_type.Attribution`); None without a score.
+        video: what the container declares; decode: what happened while decoding.
+        sha256: of the file; None where it cannot be read.
+        timings_s: seconds by stage: hash, decode, detect, network, total.
+        overlay, overlay_video: pictures and video with masks, as paths inside the output folder.
         sample_times_s: time stamps of the frames looked at.
         rows: one for each face in each frame.
-        video: what the container declares; decode: what happened while decoding.
-        timings_s: seconds by stage: hash, decode, detect, network, total.
-        evidence: (S,…) pictures in memory, not part of the JSON.
+        thumbnails: small pictures for report.html: time_s, face, score, jpeg (a data URL).
+        pictures: the most suspicious frames (`drawing.FramePicture`), in memory only: no part of the JSON.
     """
 
-    path: str
-    state: str
-    reason: str
-    score: float | None = None
-    verdict: str | None = None
-    probability: float | None = None
-    probability_note: str = ""
-    segments: tuple[tuple[float, float, float], ...] = ()
-    faces: tuple[Mapping[str, Any], ...] = ()
-    character: Mapping[str, Any] | None = None
-    frames_sampled: int = 0
-    frames_with_face: int = 0
+    path: str = dataclasses.field(metadata=reported(_TEXT, Column("path", cell=text_cell)))
+    state: str = dataclasses.field(metadata=reported({"enum": list(STATES)}, Column("state")))
+    reason: str = dataclasses.field(metadata=reported(_TEXT, Column("reason", cell=text_cell)))
+    score: float | None = dataclasses.field(default=None, metadata=reported(_MAYBE_SHARE, Column("score", "float64")))
+    verdict: str | None = dataclasses.field(
+        default=None, metadata=reported({"enum": [*VERDICTS, None]}, Column("verdict"))
+    )
+    probability: float | None = dataclasses.field(
+        default=None, metadata=reported(_MAYBE_SHARE, Column("probability", "float64"))
+    )
+    probability_note: str = dataclasses.field(default="", metadata=reported(_TEXT))
+    segments: tuple[Segment, ...] = dataclasses.field(
+        default=(), metadata=reported(_list_of("segment"), Column("segments", cell=_segments_cell))
+    )
+    faces: tuple[Mapping[str, Any], ...] = dataclasses.field(
+        default=(), metadata=reported(_list_of("face"), Column("faces", "int64", len))
+    )
+    frames_sampled: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_sampled", "int64")))
+    frames_with_face: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_with_face", "int64")))
+    character: Mapping[str, Any] | None = dataclasses.field(
+        default=None,
+        metadata=reported(
+            _maybe("character"),
+            Column("family", cell=_part("family")),
+            Column("family_confidence", cell=_part("confidence")),
+        ),
+    )
+    video: Mapping[str, Any] | None = dataclasses.field(
+        default=None,
+        metadata=reported(
+            _MAYBE_OBJECT,
+            Column("duration_s", "float64", _part("duration_s")),
+            Column("width", "Int64", _part("width")),
+            Column("height", "Int64", _part("height")),
+            Column("fps", "float64", _part("fps")),
+            Column("codec", cell=_part("codec")),
+        ),
+    )
+    decode: Mapping[str, Any] | None = dataclasses.field(default=None, metadata=reported(_MAYBE_OBJECT))
+    sha256: str | None = dataclasses.field(default=None, metadata=reported(_maybe("sha256"), Column("sha256")))
+    timings_s: Mapping[str, float] = dataclasses.field(
+        default_factory=dict,
+        metadata=reported(
+            {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+            Column("seconds", "float64", _part("total")),
+        ),
+    )
+    overlay: str | None = dataclasses.field(default=None, metadata=reported(_MAYBE_TEXT, Column("overlay")))
+    overlay_video: str | None = dataclasses.field(default=None, metadata=reported(_MAYBE_TEXT, Column("overlay_video")))
+    # Not in report.json: frames.csv and report.html hold them.
     sample_times_s: tuple[float, ...] = ()
     rows: tuple[FaceRow, ...] = ()
-    sha256: str | None = None
-    video: Mapping[str, Any] | None = None
-    decode: Mapping[str, Any] | None = None
-    timings_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    overlay: str | None = None
-    overlay_video: str | None = None
     thumbnails: tuple[Mapping[str, Any], ...] = ()
-    evidence: tuple[Any, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    pictures: tuple[Any, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -164,7 +262,7 @@ class VideoResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the pictures in memory."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("evidence", "rows")}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "pictures"}
         values["rows"] = [list(dataclasses.astuple(row)) for row in self.rows]
         return json.loads(json.dumps(values, allow_nan=False))
 
@@ -174,12 +272,33 @@ class VideoResult:
         Raises:
             TypeError, ValueError, KeyError: it is not what `to_dict` wrote.
         """
-        known = {field.name for field in dataclasses.fields(cls)} - {"evidence"}
-        plain = {name: value for name, value in values.items() if name in known}
-        names = [field.name for field in dataclasses.fields(FaceRow)]
-        rows = [dict(zip(names, row)) for row in plain["rows"]]
-        plain["rows"] = tuple(FaceRow(**{**row, "features": tuple(row["features"])}) for row in rows)
-        plain["segments"] = tuple((float(a), float(b), float(c)) for a, b, c in plain["segments"])
-        for name in ("faces", "sample_times_s", "thumbnails"):
-            plain[name] = tuple(plain[name])
+        known = {field.name for field in dataclasses.fields(cls)} - {"pictures"}
+        plain: dict[str, Any] = {name: _frozen(value) for name, value in values.items() if name in known}
+        plain["segments"] = tuple(Segment(*map(float, segment)) for segment in plain["segments"])
+        plain["rows"] = tuple(FaceRow(*map(_frozen, row)) for row in plain["rows"])
         return cls(**plain)
+
+    def to_report(self) -> dict[str, Any]:
+        """The video's entry in report.json."""
+        values = {field.name: getattr(self, field.name) for field in reported_fields(type(self))}
+        values["segments"] = [Segment(*segment)._asdict() for segment in self.segments]
+        return json.loads(json.dumps(values, allow_nan=False))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def reported_fields(result_type: type[VideoResult] = VideoResult) -> list[dataclasses.Field[Any]]:
+    """The fields that are in report.json."""
+    return [field for field in dataclasses.fields(result_type) if field.metadata.get("schema") is not None]
+
+
+def columns_of(row_type: type) -> list[tuple[str, Column]]:
+    """(field, column) for each column that `VideoResult` or `FaceRow` gives its table, in their order."""
+    return [(f.name, column) for f in dataclasses.fields(row_type) for column in f.metadata.get("columns", ())]
+
+
+def cells(row: VideoResult | FaceRow) -> dict[str, Any]:
+    """Column → cell."""
+    return {column.name: column.cell(getattr(row, name)) for name, column in columns_of(type(row))}

@@ -78,7 +78,7 @@ class Pass:
         self.dropped = 0
         self.decode: dict[str, Any] = {}
         self._waiting: list[_Waiting] = []
-        self._best: list[tuple[float, int, drawing.Evidence]] = []  # a heap of the highest scores
+        self._best: list[tuple[float, int, drawing.FramePicture]] = []  # a heap of the highest scores
 
     def add(self, frame: Frame) -> None:
         self.indices.append(frame.index)
@@ -138,7 +138,7 @@ class Pass:
         rank = len(self.rows)
         if len(self._best) < keep or score > self._best[0][0]:
             x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
-            item = drawing.Evidence(
+            item = drawing.FramePicture(
                 index=waiting.frame_index,
                 time_s=waiting.time_s,
                 track=face.track,
@@ -150,12 +150,12 @@ class Pass:
             )
             (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
 
-    def evidence(self) -> tuple[drawing.Evidence, ...]:
+    def pictures(self) -> tuple[drawing.FramePicture, ...]:
         """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
         wanted = self._scorer.config.evidence
         ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
         spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
-        chosen: list[drawing.Evidence] = []
+        chosen: list[drawing.FramePicture] = []
         for item in ranked:
             near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
             if not near and item.score >= ranked[0].score / 2:
@@ -268,7 +268,7 @@ class Scorer:
         with watch.stage("aggregate"):
             scored, order = self._aggregate(run)
         base["faces"] = tuple(_face_summary(run, track, result) for track, result in zip(order, scored.tracks))
-        base["evidence"] = run.evidence()
+        base["pictures"] = run.pictures()
         faces = [dataclasses.asdict(row) for row in run.rows]
         abstain = abstention.reason_to_abstain(faces, base["frames_with_face"], thresholds, self.domain)
         if abstain:
@@ -283,7 +283,7 @@ class Scorer:
             verdict=scored.verdict,
             probability=probability,
             probability_note=self.calibration_note,
-            segments=tuple((s.start_s, s.end_s, s.score) for s in scored.segments),
+            segments=scored.segments,
             character=dataclasses.asdict(self._character(run, scored, order)),
             **base,
         )
@@ -298,13 +298,13 @@ class Scorer:
         times = np.maximum.accumulate(np.array(run.times))  # damaged files may hold time stamps that jump back
         return video_score(list(tracks), times, self.config.aggregate), order
 
-    def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Character:
+    def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Attribution:
         threshold = self.config.aggregate.cut
         tracks: dict[int, list[manipulation_type.FrameRegions]] = {track: [] for track in order}
         for row, regions in zip(run.rows, run.regions):
             if not scored.is_fake or row.score > threshold:
                 tracks[row.track].append(regions)
-        return manipulation_type.characterise(list(tracks.values()), scored.is_fake)
+        return manipulation_type.attribute(list(tracks.values()), scored.is_fake)
 
 
 def _face_summary(run: Pass, track: int, result: Any) -> dict[str, Any]:

@@ -1,14 +1,12 @@
-"""Results → videos.csv, frames.csv (and Parquet), report.json, submission.csv. All written under a temporary name."""
+"""Results → videos.csv, frames.csv (and Parquet), report.json, submission.csv."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import platform
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata, resources
 from pathlib import Path
@@ -17,69 +15,36 @@ from typing import Any
 import pandas as pd
 
 import unet_industrial
-from runtime.scoring.frame_score import FEATURES
-from runtime.scoring.result import FAILURES, STATES, VideoResult
+from runtime.scoring.result import (
+    FAILURES,
+    STATES,
+    FaceRow,
+    VideoResult,
+    cells,
+    columns_of,
+    reported_fields,
+    text_cell,
+)
+from unet_industrial import files
 
 SCHEMA = "score_report.schema.json"
 REPORT_FORMAT = 1
 KAGGLE_UNKNOWN = 0.5  # only in submission.csv, where the rules ask for a number for every file
-VIDEO_COLUMNS = (
-    *("path", "state", "reason", "score", "verdict", "probability", "segments", "faces", "frames_sampled"),
-    *("frames_with_face", "family", "family_confidence", "duration_s", "width", "height", "fps", "codec", "sha256"),
-    *("seconds", "overlay", "overlay_video"),
-)
-FRAME_COLUMNS = (
-    *("path", "frame_index", "time_s", "track", "score", "x0", "y0", "x1", "y1", "detection", "face_px", "sharpness"),
-    *("brightness", *(f"mask_{name}" for name in FEATURES)),
-)
+VIDEO_COLUMNS = tuple(column.name for _, column in columns_of(VideoResult))
+FRAME_COLUMNS = ("path", *(column.name for _, column in columns_of(FaceRow)))
 _LIBRARIES = ("tensorflow", "numpy", "av", "opencv-python-headless", "mtcnn", "pandas", "scikit-learn")
-
-
-def cell(text: str) -> str:
-    """A file name or reason as a cell: one line, and never a formula to a spreadsheet or an option to a shell.
-
-    `printable` has escaped control characters already; a name that starts with = + - @ gets "./" before it.
-    """
-    text = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", " ", text)
-    return "./" + text if text[:1] in ("=", "+", "-", "@") else text
-
-
-def video_row(result: VideoResult) -> dict[str, Any]:
-    """One row of videos.csv."""
-    video, character = result.video or {}, result.character or {}
-    segments = [[round(a, 3), round(b, 3), round(c, 4)] for a, b, c in result.segments]
-    return {
-        "path": cell(result.path),
-        "state": result.state,
-        "reason": cell(result.reason),
-        "score": result.score,
-        "verdict": result.verdict,
-        "probability": result.probability,
-        "segments": json.dumps(segments),
-        "faces": len(result.faces),
-        "frames_sampled": result.frames_sampled,
-        "frames_with_face": result.frames_with_face,
-        "family": character.get("family"),
-        "family_confidence": character.get("confidence"),
-        "duration_s": video.get("duration_s"),
-        "width": video.get("width"),
-        "height": video.get("height"),
-        "fps": video.get("fps"),
-        "codec": video.get("codec"),
-        "sha256": result.sha256,
-        "seconds": result.timings_s.get("total"),
-        "overlay": result.overlay,
-        "overlay_video": result.overlay_video,
-    }
 
 
 def tables(results: Sequence[VideoResult]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(videos, faces in frames), in the order of the results."""
-    videos = pd.DataFrame([video_row(result) for result in results], columns=list(VIDEO_COLUMNS))
-    rows = [[cell(r.path), *list(vars(row).values())[:-1], *row.features] for r in results for row in r.rows]
+    videos = pd.DataFrame([cells(result) for result in results], columns=list(VIDEO_COLUMNS))
+    rows = [{"path": text_cell(result.path), **cells(row)} for result in results for row in result.rows]
     frames = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
-    numbers = {"score": "float64", "probability": "float64", "duration_s": "float64", "fps": "float64"}
-    return videos.astype({**numbers, "width": "Int64", "height": "Int64"}), frames
+    return videos.astype(_types(VideoResult)), frames.astype(_types(FaceRow))
+
+
+def _types(row_type: type) -> dict[str, str]:
+    return {column.name: column.dtype for _, column in columns_of(row_type)}
 
 
 def versions() -> dict[str, str]:
@@ -100,28 +65,25 @@ def report(results: Sequence[VideoResult], about: Mapping[str, Any]) -> dict[str
         about: `model`, `config`, `inputs`, `skipped`, `wall_s`, `resumed`, `workers` of the run.
     """
     states = Counter(result.state for result in results)
-    videos = []
-    for result in results:
-        values = result.to_dict()
-        values["segments"] = [
-            {"start_s": start, "end_s": end, "score": score} for start, end, score in values["segments"]
-        ]
-        for left_out in ("rows", "thumbnails", "sample_times_s"):  # frames.csv and report.html hold them
-            del values[left_out]
-        videos.append(values)
     return {
         "format": REPORT_FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
         **about,
         "counts": {"files": len(results), **{state: states.get(state, 0) for state in STATES}},
-        "videos": videos,
+        "videos": [result.to_report() for result in results],
     }
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of report.json, as shipped in the package."""
-    return json.loads((resources.files("runtime.scoring") / "schemas" / SCHEMA).read_text(encoding="utf-8"))
+    """The JSON Schema of report.json: the shipped file, with the entry of a video as the fields of `VideoResult` say.
+
+    The file holds that entry too, for readers without Python; a test compares the two.
+    """
+    content = json.loads((resources.files("runtime.scoring") / "schemas" / SCHEMA).read_text(encoding="utf-8"))
+    properties = {field.name: field.metadata["schema"] for field in reported_fields()}
+    content["$defs"]["video"].update(required=list(properties), properties=properties)
+    return content
 
 
 def write_outputs(output: Path, results: Sequence[VideoResult], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,11 +97,13 @@ def write_outputs(output: Path, results: Sequence[VideoResult], about: Mapping[s
     document = report(results, about)
     jsonschema.validate(document, schema())
     videos, frames = tables(results)
+    output.mkdir(parents=True, exist_ok=True)
     for name, table in (("videos", videos), ("frames", frames)):
-        _atomic(output / f"{name}.csv", functools.partial(table.to_csv, index=False))
-        _atomic(output / f"{name}.parquet", functools.partial(table.to_parquet, index=False))
-    text = json.dumps(document, indent=1, allow_nan=False)
-    _atomic(output / "report.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        with files.atomic_path(output / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+        with files.atomic_path(output / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    files.write_text(output / "report.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return document
 
 
@@ -149,18 +113,12 @@ def write_submission(path: Path, results: Sequence[VideoResult]) -> None:
     for result in results:
         value = result.probability if result.probability is not None else result.score
         rows.append(
-            {"filename": cell(os.path.basename(result.path)), "label": KAGGLE_UNKNOWN if value is None else value}
+            {"filename": text_cell(os.path.basename(result.path)), "label": KAGGLE_UNKNOWN if value is None else value}
         )
-    _atomic(path, lambda temporary: pd.DataFrame(rows).to_csv(temporary, index=False))
+    with files.atomic_path(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
 def failed(results: Sequence[VideoResult]) -> int:
     """Number of files that could not be looked at."""
     return sum(result.state in FAILURES for result in results)
-
-
-def _atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write(temporary)
-    os.replace(temporary, path)

@@ -52,7 +52,7 @@ class SynthesisConfig:
     Attributes:
         pool: file made by `python -m mask_generation pool`.
         weights: share of each source of the pool; empty: by the root of its number of people.
-        mix: settings of `mask_generation.synthesis.Mix` that differ from its defaults.
+        mix: settings of `mask_generation.synthesis.pairs.Mix` that differ from its defaults.
         ramp_images: images over which difficulty rises from 0 to 1.
         size: side of the training pictures.
         picture_size: side at which pictures are made; larger than `size`, a window of `size` is cut out of each, so

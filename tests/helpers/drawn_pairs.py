@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_generation.datasets import find
 from mask_generation.datasets.base import ClipGroup, FakeClip, Options
+from mask_generation.datasets.registry import find
 from mask_generation.pairs.outcome import GroupConfig
 from tests.helpers import drawn_videos
 from tests.helpers.drawn_videos import OvalDetector

@@ -8,8 +8,8 @@ import pytest
 
 from mask_generation import __main__ as command
 from mask_generation.audit import audit
-from mask_generation.datasets import find
 from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
 from tests.helpers import drawn_pairs, drawn_records, drawn_trees
 
 
@@ -45,14 +45,14 @@ def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
 
 
 def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
-    assert command.main(["audit", f"--pairs={videos}", f"--json={tmp_path / 'audit.json'}"]) == 0
+    assert command.main(["audit", f"--pairs_csv={videos}", f"--json={tmp_path / 'audit.json'}"]) == 0
     out = capsys.readouterr().out
     assert "3 originals to work on, in 3 components" in out
     assert "1 original_missing, 1 unreadable" in out
     document = json.loads((tmp_path / "audit.json").read_text())
     assert document["ok"] is True
     assert {part["method"] for part in document["parts"]} == {"original", "mouth", "lost"}
-    assert command.main(["audit", f"--pairs={videos}", "--json=-"]) == 0
+    assert command.main(["audit", f"--pairs_csv={videos}", "--json=-"]) == 0
     assert json.loads(capsys.readouterr().out)["groups"] == 3
 
 
@@ -64,7 +64,7 @@ def test_a_leak_fails_the_audit_and_the_strict_split_mends_it(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "LEAK: 1 people or sources" in out
     assert "ffpp:youtube:755 in train and test" in out
-    assert command.main([*arguments, "--split=strict"]) == 0
+    assert command.main([*arguments, "--split_policy=strict"]) == 0
     out = capsys.readouterr().out
     assert "No person, target, source or YouTube clip is in two splits." in out
     assert "4 split_leak" in out
@@ -105,6 +105,6 @@ def test_records_are_audited_for_damage_and_leaks(tmp_path, capsys):
 
 def test_wrong_commands_are_told_so(tmp_path, capsys):
     assert command.main(["audit"]) == 2
-    assert command.main(["audit", f"--records={tmp_path}", "--pairs=x.csv"]) == 2
+    assert command.main(["audit", f"--records={tmp_path}", "--pairs_csv=x.csv"]) == 2
     assert command.main(["audit", f"--records={tmp_path}"]) == 1
     assert "no records" in capsys.readouterr().err

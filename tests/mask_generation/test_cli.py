@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
+from typing import Optional
 
 import pytest
 from absl import flags
 
 from mask_generation import cli
+from unet_industrial.setting import setting
 
 
 class Trouble(Exception):
@@ -26,6 +29,8 @@ def subcommands(monkeypatch):
         flags.DEFINE_boolean("fan", False, "Hot air.")
         flags.DEFINE_string("dish", None, "What to bake.")
         flags.mark_flag_as_required("dish")
+        cli.alias("plate", "dish")
+        cli.alias("mins", "minutes", quiet=True)
 
     def main(arguments):
         bake.seen.append((flags.FLAGS.minutes, flags.FLAGS.fan, flags.FLAGS.dish, arguments))
@@ -41,7 +46,7 @@ def subcommands(monkeypatch):
     monkeypatch.setitem(sys.modules, "drawn_wash", wash)
     return bake, [
         cli.Subcommand("bake", "Bake it.", "drawn_bake", "FILE ..."),
-        cli.Subcommand("wash", "Wash up.", "drawn_wash"),
+        cli.Subcommand("wash", "Wash up.", "drawn_wash", earlier_name="rinse"),
     ]
 
 
@@ -101,3 +106,92 @@ def test_help_lists_the_subcommands_own_flags_with_defaults(subcommands, capsys)
 def test_no_command_shows_the_overview_as_a_usage_error(subcommands, capsys):
     assert run(subcommands) == cli.USAGE
     assert "bake" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--plate=pie"], ["--plate", "pie"], ["--plate=cake", "--plate=pie"]])
+def test_an_earlier_name_sets_the_flag_and_is_reported_in_one_line(subcommands, capsys, words):
+    assert run(subcommands, "bake", *words) == cli.OK
+    assert subcommands[0].seen == [(20, False, "pie", [])]
+    assert capsys.readouterr().err == "kitchen bake: --plate is now --dish\n"
+
+
+def test_a_name_that_is_here_to_stay_is_not_reported(subcommands, capsys):
+    assert run(subcommands, "bake", "--dish=pie", "--mins=3") == cli.OK
+    assert subcommands[0].seen == [(3, False, "pie", [])]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["--plate=pie", "--dish=cake"], ["--dish=cake", "--plate=pie"]])
+def test_both_names_with_different_values_are_a_usage_error(subcommands, capsys, words):
+    assert run(subcommands, "bake", *words) == cli.USAGE
+    assert "--plate is now --dish: both are given" in capsys.readouterr().err
+    assert not subcommands[0].seen
+
+
+def test_both_names_with_the_same_value_are_fine(subcommands):
+    assert run(subcommands, "bake", "--plate=pie", "--dish=pie") == cli.OK
+
+
+def test_earlier_names_are_neither_listed_nor_proposed(subcommands, capsys):
+    assert run(subcommands, "bake", "--help") == cli.OK
+    assert "--plate" not in capsys.readouterr().out
+    assert run(subcommands, "bake", "--plat=pie") == cli.USAGE
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_an_earlier_name_of_a_subcommand_runs_it(subcommands, capsys):
+    assert run(subcommands, "rinse") == cli.FAILED
+    assert capsys.readouterr().err == "kitchen: rinse is now wash\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Oven:
+    """Drawn settings of every kind."""
+
+    racks: int = setting(2, "Racks in use.", low=1)
+    degrees: Optional[float] = setting(None, "Heat.", shown="as the dish needs")
+    mode: str = setting("both", "Where from.", flag="heat", choices={"TOP": "upper", "ALL": "both"})
+    fan: bool = setting(False, "Hot air.")
+    cakes: tuple[str, ...] = setting(("plum", "nut"), "Which, in order.")
+    door: str = "shut"  # not described, so not a flag
+
+    def __post_init__(self):
+        if self.fan and self.racks > 3:
+            raise ValueError("racks=4: the fan reaches three")
+
+
+@pytest.fixture
+def oven(subcommands):
+    module = sys.modules["drawn_wash"]
+    module.define_flags = lambda: cli.define(Oven)
+    module.made = []
+    module.main = lambda arguments: module.made.append((cli.make(Oven), cli.given(Oven))) or cli.OK
+    return lambda *words: (run(subcommands, "wash", *words), *module.made[-1:])
+
+
+def test_flags_come_from_the_fields_of_a_dataclass_and_become_it_again(oven):
+    assert oven() == (cli.OK, (Oven(), {}))
+    assert oven("--racks=3", "--heat=TOP", "--cakes=egg", "--fan", "--degrees=180") == (
+        cli.OK,
+        (
+            Oven(3, 180.0, "upper", True, ("egg",)),
+            {"racks": 3, "degrees": 180.0, "mode": "upper", "fan": True, "cakes": ("egg",)},
+        ),
+    )
+
+
+def test_help_shows_the_fields_defaults(oven, capsys):
+    oven("--help")
+    text = capsys.readouterr().out
+    for part in ("Racks in use. [default: 2]", "[default: as the dish needs]", "[default: ALL]", "[default: plum,nut]"):
+        assert part in text
+    assert "door" not in text
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [(["--racks=0"], "racks"), (["--heat=LOW"], "<TOP|ALL>"), (["--fan", "--racks=4"], "the fan reaches three")],
+)
+def test_values_that_a_dataclass_refuses_are_usage_errors(oven, capsys, words, message):
+    assert oven(*words)[0] == cli.USAGE
+    assert message in capsys.readouterr().err

@@ -14,8 +14,8 @@ import pytest
 
 from mask_generation import __main__ as command
 from mask_generation import pipeline, shards
-from mask_generation.datasets import find
 from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes as workers
 from mask_generation.parallel.processes import Answer
 from mask_generation.pipeline import GenerateConfig, PipelineError, clear, generate, plan_jobs
@@ -313,7 +313,7 @@ def ovals(monkeypatch):
 
 def test_the_command_writes_records_and_says_so(ovals, pairs, tmp_path, capsys):
     folder = tmp_path / "records"
-    arguments = ["generate", f"--pairs={pairs}", f"--output_dir={folder}", "--frames=2", "--recipe=article"]
+    arguments = ["generate", f"--pairs_csv={pairs}", f"--output={folder}", "--frames=2", "--mask_recipe=article"]
     assert command.main([*arguments, "--crop_size=32"]) == 1  # a clip failed
     out, err = capsys.readouterr()
     assert "13 clips found = 11 written + 1 skipped + 1 failed" in out
@@ -329,14 +329,14 @@ def test_the_command_writes_records_and_says_so(ovals, pairs, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        ([], 2, "output_dir"),
-        (["--output_dir={out}"], 2, "--data_dir=FOLDER or --pairs=FILE.csv"),
-        (["--output_dir={out}", "--pairs=a.csv", "--data_dir=b"], 2, "either"),
-        (["--output_dir={out}", "--pairs={out}/none.csv"], 1, "no such file"),
-        (["--output_dir={out}", "--data_dir={out}"], 1, "no known layout"),
-        (["--output_dir={out}", "--data_dir={out}", "--shares=1,2"], 2, "--shares"),
-        (["--output_dir={out}", "--data_dir={out}", "--recipe=magic"], 2, "recipe"),
-        (["--output_dir={out}", "--data_dir={out}", "--frams=3"], 2, "did you mean --frames"),
+        ([], 2, "output"),
+        (["--output={out}"], 2, "--data_dir=FOLDER or --pairs_csv=FILE.csv"),
+        (["--output={out}", "--pairs_csv=a.csv", "--data_dir=b"], 2, "either"),
+        (["--output={out}", "--pairs_csv={out}/none.csv"], 1, "no such file"),
+        (["--output={out}", "--data_dir={out}"], 1, "no known layout"),
+        (["--output={out}", "--data_dir={out}", "--shares=1,2"], 2, "--shares"),
+        (["--output={out}", "--data_dir={out}", "--mask_recipe=magic"], 2, "recipe"),
+        (["--output={out}", "--data_dir={out}", "--frams=3"], 2, "did you mean --frames"),
     ],
 )
 def test_wrong_commands_are_told_so_in_a_line(tmp_path, capsys, arguments, code, message):

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mask_generation.datasets import find
 from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes as workers
 from mask_generation.pipeline import GenerateConfig, generate
 from tests.helpers import drawn_pairs

@@ -60,7 +60,7 @@ def test_records_are_shown(folder, tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
-@pytest.mark.parametrize("arguments, count", [(["--part=val"], 16), (["--methods=noise1"], 16), (["--part=test"], 0)])
+@pytest.mark.parametrize("arguments, count", [(["--split=val"], 16), (["--methods=noise1"], 16), (["--split=test"], 0)])
 def test_records_of_one_split_or_method_are_shown(folder, tmp_path, capsys, arguments, count):
     output = tmp_path / "sheet.png"
     code = command.main(["preview", f"--records={folder}", f"--output={output}", "--count=50", *arguments])
@@ -73,7 +73,8 @@ def test_pairs_are_masked_and_shown_without_records(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(pipeline, "build_detector", lambda device: drawn_pairs.build_quick())
     table = drawn_pairs.pairs_csv(tmp_path, 2)
     output = tmp_path / "sheet.png"
-    assert command.main(["preview", f"--pairs={table}", f"--output={output}", "--recipe=article", "--count=2"]) == 0
+    words = [f"--pairs_csv={table}", f"--output={output}", "--mask_recipe=article", "--count=2"]
+    assert command.main(["preview", *words]) == 0
     assert "2 examples" in capsys.readouterr().out
     assert output.exists()
     assert not list(tmp_path.glob("*.tfrecord"))

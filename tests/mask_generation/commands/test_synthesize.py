@@ -20,8 +20,8 @@ def synthesize(pool_file, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(synthesize_command, "SHARD_PAIRS", 3)
 
     def call(*words):
-        flags = [f"--pool={pool_file}", f"--output_dir={tmp_path / 'out'}", "--pairs=5", "--size=64", "--num_workers=1"]
-        return main(["synthesize", *flags, *words])
+        flags = [f"--face_bank={pool_file}", f"--output={tmp_path / 'out'}", "--num_pairs=5", "--size=64"]
+        return main(["synthesize", *flags, "--processes=1", *words])
 
     return call, tmp_path / "out", pool_file
 
@@ -76,7 +76,7 @@ def test_the_training_split_another_seed_and_difficulty_give_other_pictures(synt
         (["--seed=1"], "made with another difficulty, mix, pairs, pool, seed"),
         (["--mix=moon=1"], "allowed are self_blend"),
         (["--mix=swap=lots"], "NAME=NUMBER"),
-        (["--pairs=0"], "pairs"),
+        (["--num_pairs=0"], "num_pairs"),
     ],
 )
 def test_what_cannot_be_made_is_said(synthesize, capsys, words, message):
@@ -90,5 +90,5 @@ def test_what_cannot_be_made_is_said(synthesize, capsys, words, message):
 
 def test_a_file_that_is_no_pool_is_named(tmp_path, capsys):
     (tmp_path / "pool.npz").write_bytes(b"no pool")
-    assert main(["synthesize", f"--pool={tmp_path / 'pool.npz'}", f"--output_dir={tmp_path / 'out'}"]) == 1
+    assert main(["synthesize", f"--face_bank={tmp_path / 'pool.npz'}", f"--output={tmp_path / 'out'}"]) == 1
     assert "pool.npz" in capsys.readouterr().err

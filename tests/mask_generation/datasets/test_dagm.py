@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from mask_generation import __main__ as command
-from mask_generation.datasets import dagm, find
+from mask_generation.datasets import dagm
 from mask_generation.datasets.base import DatasetError, Options
+from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
 from tests.mask_generation.test_pipeline import inline
 from unet_industrial.config import DataConfig, ModelConfig
@@ -75,7 +76,7 @@ def records(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "run", inline)
-        assert command.main(["generate", f"--data_dir={root}", f"--output_dir={folder / 'all'}"]) == 0
+        assert command.main(["generate", f"--data_dir={root}", f"--output={folder / 'all'}"]) == 0
     return folder / "all"
 
 
@@ -118,7 +119,7 @@ def test_a_bad_image_costs_its_own_row(root, tmp_path, monkeypatch, capsys):
     cv2.imwrite(str(folder / "Train" / "Label" / "0005_label.PNG"), np.zeros((SIDE, SIDE), np.uint8))
     (folder / "Train" / "0006.PNG").unlink()
     output = tmp_path / "records"
-    assert command.main(["generate", f"--data_dir={tmp_path}", f"--output_dir={output}"]) == 1
+    assert command.main(["generate", f"--data_dir={tmp_path}", f"--output={output}"]) == 1
     clips = pd.read_csv(output / "clips.csv", keep_default_na=False)
     states = {name.rsplit("/", 1)[1]: state for name, state in zip(clips["name"], clips["state"])}
     assert states == {

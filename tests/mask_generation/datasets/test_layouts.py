@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from mask_generation import datasets
-from mask_generation.datasets import detect, find
-from mask_generation.datasets.base import DatasetError, Options
+from mask_generation.datasets.base import DatasetError, Layout, Options
+from mask_generation.datasets.registry import LAYOUTS, detect, find
+from mask_generation.datasets.splits import leaks
 from tests.helpers import drawn_trees
 from tests.helpers.drawn_trees import touch
 
@@ -171,7 +172,7 @@ def test_celebdf_tests_on_the_clips_of_the_list_and_on_no_others(celebdf):
 
 def test_celebdf_strict_shares_people_out_and_leaves_no_leak(celebdf):
     found = find(str(celebdf), "auto", Options(split="strict", shares=(0.5, 0.25, 0.25)))
-    assert not datasets.leaks(found.groups)
+    assert not leaks(found.groups)
     assert found.groups
 
 
@@ -223,3 +224,32 @@ def test_a_folder_of_real_videos_is_taken_at_any_depth_when_asked_for(tmp_path):
 def test_a_missing_folder_is_said_to_be_missing(tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         find(str(tmp_path / "nowhere"), "auto", Options())
+
+
+def test_the_message_about_an_unknown_layout_names_every_known_one(tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        find(str(tmp_path), "auto", Options())
+    for layout in LAYOUTS.values():
+        assert f"{layout.title} ({layout.expects})" in str(caught.value)
+
+
+def test_a_new_layout_is_one_entry(tmp_path, monkeypatch):
+    def recognises(root):
+        return os.path.isdir(os.path.join(root, "FakeAVCeleb"))
+
+    layout = Layout("fakeavceleb", "FakeAVCeleb", "FakeAVCeleb/", LAYOUTS["real_folder"].find, recognises)
+    monkeypatch.setitem(LAYOUTS, layout.name, layout)
+    with pytest.raises(DatasetError, match=r"FakeAVCeleb \(FakeAVCeleb/\)"):
+        find(str(tmp_path), "auto", Options())
+    touch(tmp_path, "FakeAVCeleb/a.mp4")
+    assert detect(str(tmp_path)) == ["fakeavceleb"]
+    assert len(find(str(tmp_path), "auto", Options()).groups) == 1
+
+
+def test_only_a_layout_decides_what_is_a_still(tmp_path):
+    """The column `dataset` is the user's: before, videos of a set that they called "dagm" were read as pictures."""
+    touch(tmp_path, "r.mp4", "f.mp4")
+    (tmp_path / "pairs.csv").write_text("fake,original,dataset\nf.mp4,r.mp4,dagm\n")
+    (group,) = find(str(tmp_path / "pairs.csv"), "auto", Options()).groups
+    assert group.dataset == "dagm"
+    assert not group.still

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask_generation.datasets import find
 from mask_generation.datasets.base import ClipGroup, FakeClip, Inventory, Options
+from mask_generation.datasets.registry import find
 from mask_generation.datasets.splits import assign_splits, components, leaks, share_out
 from tests.helpers import drawn_trees
 

@@ -1,17 +1,17 @@
-"""Pictures of evidence: the mask where the face is, files whole or not there, and the video beside its original."""
+"""Pictures of frames: the mask where the face is, files whole or not there, and the video beside its original."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 
-import av
 import cv2
 import numpy as np
 import pytest
 
 from mask_generation.video.reader import read_frames
 from mask_generation.video.types import VideoError
+from mask_generation.video.writer import video_file
 from runtime.model.saved_model import load_model
 from runtime.scoring import drawing, overlay_video
 from runtime.scoring.result import ScoreConfig
@@ -19,11 +19,11 @@ from runtime.scoring.scorer import Scorer
 from tests.helpers import drawn_model, drawn_videos
 
 
-def evidence(**changes):
+def frame_picture(**changes):
     frame, crop = np.full((90, 160, 3), 100, np.uint8), np.full((64, 64, 3), 150, np.uint8)
     mask = np.zeros((64, 64), np.float32)
     mask[16:48, 16:48] = 1
-    item = drawing.Evidence(7, 1.25, 0, 0.8, frame, (40.0, 10.0, 104.0, 74.0), crop, mask)
+    item = drawing.FramePicture(7, 1.25, 0, 0.8, frame, (40.0, 10.0, 104.0, 74.0), crop, mask)
     return dataclasses.replace(item, **changes)
 
 
@@ -32,7 +32,7 @@ def redness(picture):
 
 
 def test_the_tint_is_where_the_mask_is():
-    item = evidence()
+    item = frame_picture()
     red = redness(drawing.tint(item.crop, item.mask))
     assert (red[20:44, 20:44] > 80).all()
     assert (red[:10] == 0).all()
@@ -49,8 +49,8 @@ def test_a_mask_goes_back_to_its_square_and_is_cut_at_the_edge():
     assert drawing.paste_mask((50, 60), (200, 200, 220, 220), ones).sum() == 0
 
 
-def test_an_evidence_picture_has_a_column_each_and_shows_the_mask():
-    one, three = (drawing.evidence_picture([evidence()] * count, "clip.mp4: ok") for count in (1, 3))
+def test_an_overlay_picture_has_a_column_each_and_shows_the_mask():
+    one, three = (drawing.overlay_picture([frame_picture()] * count, "clip.mp4: ok") for count in (1, 3))
     assert one.shape[1] == drawing.FRAME_WIDTH
     assert three.shape[1] == 3 * drawing.FRAME_WIDTH + 16
     assert three.shape[0] == one.shape[0]
@@ -60,10 +60,10 @@ def test_an_evidence_picture_has_a_column_each_and_shows_the_mask():
 @pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (9, 9, 3)])
 def test_odd_shapes_of_frames_fit(shape):
     small, factor = drawing.reduce_frame(np.zeros(shape, np.uint8))
-    item = evidence(frame=small, square_xyxy=(0.0, 0.0, 5.0, 5.0))
+    item = frame_picture(frame=small, square_xyxy=(0.0, 0.0, 5.0, 5.0))
     assert small.shape[1] <= drawing.FRAME_WIDTH
     assert factor <= 1
-    assert drawing.evidence_picture([item, evidence()], "x" * 500).shape[1] == 2 * drawing.FRAME_WIDTH + 8
+    assert drawing.overlay_picture([item, frame_picture()], "x" * 500).shape[1] == 2 * drawing.FRAME_WIDTH + 8
 
 
 def test_frames_are_reduced_to_fit_either_way_up():
@@ -74,7 +74,7 @@ def test_frames_are_reduced_to_fit_either_way_up():
 
 
 def test_a_thumbnail_is_a_small_jpeg():
-    head, data = drawing.thumbnail(evidence()).split(",")
+    head, data = drawing.thumbnail(frame_picture()).split(",")
     assert head == "data:image/jpeg;base64"
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (drawing.THUMB_SIDE, drawing.THUMB_SIDE, 3)
@@ -108,12 +108,10 @@ def test_the_video_has_every_frame_at_its_time_and_the_mask_on_the_right(scorer,
 
 
 def test_time_stamps_that_stand_still_and_odd_sizes_are_encoded(scorer, tmp_path):
-    with av.open(str(tmp_path / "out.mp4"), "w") as container:
-        writer = overlay_video._Writer(container, 25.0)
+    with video_file(tmp_path / "out.mp4", 20) as writer:
         for index, time_s in enumerate((0.0, 0.1, 0.1, 0.05, 0.3)):
-            frame = overlay_video.Frame(index, time_s, np.full((31, 45, 3), 50 * index, np.uint8))
-            writer.add(frame, np.zeros((31, 45), np.float32))
-        writer.close()
+            picture = np.full((31, 45, 3), 50 * index, np.uint8)
+            writer.write(overlay_video._pair(picture, np.zeros((31, 45), np.float32)), time_s)
     times = [frame.time_s for frame in read_frames(tmp_path / "out.mp4")]
     assert len(times) == 5
     assert (np.diff(times) > 0).all()
@@ -126,8 +124,8 @@ def test_a_file_that_is_no_video_leaves_nothing(scorer, tmp_path):
     assert list((tmp_path / "masks").iterdir()) == []
 
 
-def test_evidence_is_suspicious_first_and_apart_in_time(scorer, tmp_path):
+def test_pictures_are_suspicious_first_and_apart_in_time(scorer, tmp_path):
     short = scorer.score(drawn_videos.clip(tmp_path / "short.mp4", 32, fake={0: range(8, 14)}))
-    assert all(item.score > 0.9 for item in short.evidence)  # not filled up with frames nobody suspects
+    assert all(item.score > 0.9 for item in short.pictures)  # not filled up with frames nobody suspects
     long = scorer.score(drawn_videos.clip(tmp_path / "long.mp4", 32, fake={0: range(32)}))
-    assert np.diff([item.time_s for item in long.evidence]).min() >= 0.2
+    assert np.diff([item.time_s for item in long.pictures]).min() >= 0.2

@@ -20,7 +20,7 @@ def picture(number):
     crop = np.full((64, 64, 3), (200, 150, 120), np.uint8)
     mask = np.zeros((64, 64), np.float32)
     mask[30:50, 10 + number % 20 : 44] = 0.9
-    item = drawing.Evidence(0, 1.0, 0, 0.9, crop, (0, 0, 64, 64), crop, mask)
+    item = drawing.FramePicture(0, 1.0, 0, 0.9, crop, (0, 0, 64, 64), crop, mask)
     return {"time_s": 1.0 + number % 3, "face": 0, "score": 0.9, "jpeg": drawing.thumbnail(item)}
 
 

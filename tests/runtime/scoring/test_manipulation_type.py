@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.scoring.manipulation_type import REGIONS, box_points, characterise, measure, region_map, stability
+from runtime.scoring.manipulation_type import REGIONS, attribute, box_points, measure, region_map, stability
 
 SIDE = 128
 POINTS = box_points((20, 14, 108, 114))
@@ -61,7 +61,7 @@ def test_points_that_are_no_face_give_background():
     ],
 )
 def test_families(regions, family):
-    found = characterise([frames(paint(*regions))], True)
+    found = attribute([frames(paint(*regions))], True)
     assert found.family == family
     assert (found.confidence == "none") == (family == "unknown")
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -72,21 +72,21 @@ def test_families(regions, family):
 
 def test_confidence_is_never_more_than_the_evidence():
     mouth, elsewhere = paint("mouth"), np.roll(paint("mouth"), -20, axis=1)
-    steady = characterise([frames(mouth)], True)
+    steady = attribute([frames(mouth)], True)
     assert (steady.confidence, steady.stability) == ("moderate", 1.0)
-    assert characterise([frames(mouth, 4)], True).confidence == "weak"
-    few = characterise([frames(mouth, 2)], True)
+    assert attribute([frames(mouth, 4)], True).confidence == "weak"
+    few = attribute([frames(mouth, 2)], True)
     assert (few.family, few.confidence) == ("unknown", "none")
     flickering = [measure(mask, POINTS) for _ in range(8) for mask in (mouth, elsewhere * 0 + np.rot90(mouth))]
-    unsteady = characterise([flickering], True)
+    unsteady = attribute([flickering], True)
     assert unsteady.stability < 0.5
     assert unsteady.confidence in ("none", "weak")
-    real = characterise([frames(mouth)], False)
+    real = attribute([frames(mouth)], False)
     assert (real.family, real.confidence) == ("unknown", "none")
 
 
 def test_nothing_marked():
-    found = characterise([frames(np.zeros((SIDE, SIDE), np.float32))], True)
+    found = attribute([frames(np.zeros((SIDE, SIDE), np.float32))], True)
     assert (found.shares, found.stability, found.family, found.frames) == ({}, None, "unknown", 0)
 
 

@@ -58,7 +58,7 @@ def test_the_one_faked_person_of_three_is_named(score, tmp_path):
     boxes = {row.track: row.x0 for row in result.rows}
     assert sorted(boxes, key=boxes.get).index(suspicious[0]) == 1
     assert len(suspicious) == 1
-    assert {item.track for item in result.evidence} == set(suspicious)
+    assert {item.track for item in result.pictures} == set(suspicious)
 
 
 def test_frames_sampled_as_asked(score, tmp_path):
@@ -159,7 +159,7 @@ def test_memory_does_not_grow_with_the_frames_looked_at(model, tmp_path):
     scorer = Scorer(model, ScoreConfig(frames=0, batch_size=8, evidence=2), drawn_videos.OvalDetector())
     result = scorer.score(path)
     assert len(result.rows) == 120
-    assert len(result.evidence) == 2
+    assert len(result.pictures) == 2
 
 
 def test_a_model_that_still_carries_a_learned_scorer_is_scored_without_it(model, score, tmp_path):

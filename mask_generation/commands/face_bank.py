@@ -1,4 +1,4 @@
-"""`pool`: real photographs and videos → one file of face crops, the raw material of `train --recipe=sbi`."""
+"""`face_bank`: real photographs and videos → one file of face crops, the raw material of `train --preset=sbi`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from absl import flags
 from tqdm import tqdm
 
 from mask_generation import cli
-from mask_generation.datasets.base import VIDEO_SUFFIXES
 from mask_generation.faces.detector import FaceDetector, MtcnnDetector
+from mask_generation.pairs.outcome import GroupConfig
 from mask_generation.synthesis import face_bank
 from mask_generation.video.reader import count_frames, read_frames, sample_indices
 from mask_generation.video.types import VideoError, printable
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from unet_industrial.config import TrainConfig
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MIN_SCORE = 0.95  # a wrong box would put a blend where no face is
 USER_ERRORS = (face_bank.PoolError,)
 
@@ -33,18 +34,17 @@ def define_flags() -> None:
         "drawn from in its own share.",
     )
     flags.mark_flag_as_required("source")
-    flags.DEFINE_string("output", None, "The pool file to write, .npz.")
-    flags.mark_flag_as_required("output")
+    cli.define_output("The face bank to write, .npz.")
     flags.DEFINE_string(
         "identities",
         None,
         "CSV with the columns path,identity: who is in a file (path relative to its source's folder). A file not "
         "listed is a person of its own, named by its stem: neutral/001.jpg and smiling/001.jpg are one person.",
     )
-    flags.DEFINE_integer("frames", 24, "Frames taken of each video, evenly spread.", lower_bound=1)
+    cli.define(GroupConfig, "frames", frames=24)
     flags.DEFINE_float("validation_share", 0.12, "Share of each source's people held out for validation.", 0.0, 0.9)
-    flags.DEFINE_integer("seed", 0, "Decides who is held out.")
-    flags.DEFINE_boolean("overwrite", False, "Replace a pool file that is already there.")
+    cli.define(TrainConfig, "seed")  # decides who is held out
+    cli.define_overwrite()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     summary = face_bank.save(values.output, crops, values.validation_share, values.seed)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(json.dumps({"pool": values.output, "bytes": os.path.getsize(values.output), **summary}, indent=1))
+    print(json.dumps({"face_bank": values.output, "bytes": os.path.getsize(values.output), **summary}, indent=1))
     return cli.FAILED if problems else cli.OK
 
 
@@ -75,7 +75,7 @@ def list_source(text: str) -> list[tuple[str, str, str]]:
     found = []
     for parent, _, names in os.walk(folder):
         for file in names:
-            if file.lower().endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+            if file.lower().endswith((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)):
                 found.append((name, folder, os.path.relpath(os.path.join(parent, file), folder)))
     if not found:
         raise cli.UsageError(f"--source={text}: no photograph and no video in {folder}")
@@ -129,7 +129,7 @@ def collect(
 
 
 def _pictures(path: str, frames: int) -> Iterator[tuple[int, np.ndarray]]:
-    if path.lower().endswith(IMAGE_SUFFIXES):
+    if path.lower().endswith(PICTURE_SUFFIXES):
         with open(path, "rb") as stream:
             data = np.frombuffer(stream.read(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
