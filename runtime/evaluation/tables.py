@@ -26,6 +26,7 @@ from typing import Callable, Optional
 import numpy as np
 import pandas as pd
 
+from mask_generation.datasets.splits import connected
 from runtime.scoring import video_score
 from runtime.scoring.video_score import AggregateConfig
 from unet_industrial import files
@@ -67,23 +68,13 @@ def identity_clusters(identities: Sequence[Iterable[str]]) -> np.ndarray:
         identities: N collections of identity names, e.g. {"183", "253"} for a swap between two people. A row without
             any is an error: it would be its own person and make every interval too narrow.
     """
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
     rows = [[str(name) for name in names] for names in identities]
     for number, names in enumerate(rows):
         if not names:
             raise ValueError(f"row {number} names no identity")
-        for name in names:
-            parent.setdefault(name, name)
-            parent[root(name)] = root(names[0])
+    root = connected(rows)
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(root(names[0]), len(numbers)) for names in rows], dtype=np.int64)
+    return np.array([numbers.setdefault(root[names[0]], len(numbers)) for names in rows], dtype=np.int64)
 
 
 def split_identities(text: str) -> list[str]:
