@@ -50,7 +50,7 @@ class SynthesisConfig:
     """What the synthesis draws.
 
     Attributes:
-        pool: file made by `python -m mask_generation pool`.
+        pool: file made by `python -m mask_generation face_bank`.
         weights: share of each source of the pool; empty: by the root of its number of people.
         mix: settings of `mask_generation.synthesis.pairs.Mix` that differ from its defaults.
         ramp_images: images over which difficulty rises from 0 to 1.
