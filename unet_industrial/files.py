@@ -7,12 +7,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 _CHUNK_BYTES = 1 << 20
+_LEFTOVER = re.compile(r"\..+\.\d+\.partial(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -38,6 +40,17 @@ def atomic_path(path: PathLike, sync: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: PathLike) -> None:
+    """Remove what killed processes left of unfinished files directly in `folder`; only for whoever alone writes there.
+
+    Raises:
+        OSError: the folder cannot be read, or a file not be removed.
+    """
+    for path in Path(folder).iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: PathLike, data: bytes, sync: bool = False) -> None:

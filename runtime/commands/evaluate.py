@@ -48,27 +48,25 @@ def main(arguments: Sequence[str]) -> int:
     workers = distributed.start()
     device.configure(workers, TrainConfig(deterministic=False), values.threads)
     from runtime.commands.compare import write_and_print
-    from runtime.evaluation.evaluate import MARK_THRESHOLD, evaluate, write_results
     from runtime.evaluation.measure import compare
-    from runtime.evaluation.recorder import Recorders
+    from runtime.evaluation.recorder import Recorders, record
     from unet_industrial.dataset import find_files
 
     source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
     predict, model, about = _load(source, trust)
     files = find_files(values.data_dir, values.split)
     data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
-    recorders = Recorders("model", MARK_THRESHOLD)
+    recorders = Recorders("model")
     progress = _progress(workers.is_chief)
     try:
-        measured = evaluate(predict, files, model, data, values.batch_size, workers, progress, recorders)
+        record(predict, files, model, data, values.batch_size, workers, recorders, progress)
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
         about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
         folder, title = Path(values.output_dir), f"{source} on {values.split}"
-        summary = write_results(folder, measured, about)
         detectors = recorders.detectors()
-        write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})
+        write_and_print(folder, compare(detectors, settings), detectors, title, about, True)
     return cli.OK
 
 
@@ -92,7 +90,7 @@ def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any]]:
         saved = load_model(path, trust)
         about = {"saved_model": str(path), "sha256": saved.sha256}
         return saved.predictor(), saved.crops(), {**about, "weights_sha256": saved.metadata.get("weights_sha256")}
-    from runtime.evaluation.evaluate import predictor
+    from runtime.evaluation.recorder import predictor
     from runtime.model.export import load_network
 
     network, model, state, folder = load_network(path)
