@@ -14,7 +14,6 @@ from runtime.commands import measuring_flags
 from runtime.commands.compare import write_and_print
 from runtime.evaluation import measure
 from runtime.evaluation.classifier import ARCHITECTURES, ClassifierConfig, ClassifierError, evaluate, load, train
-from unet_industrial.dataset import find_files
 from unet_industrial.record_files import RecordFileError
 
 USER_ERRORS = (RecordFileError, ClassifierError)
@@ -43,6 +42,8 @@ def define_flags() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
+    from unet_industrial.dataset import find_files
+
     values = flags.FLAGS
     settings = measuring_flags.settings()
     folder = Path(values.results_dir)

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.evaluation import classifier, metrics
+from runtime.evaluation import classifier, mesonet, metrics
 from tests.helpers import drawn_records
 
+ROOT = Path(__file__).resolve().parents[3]
 PAPER = {"meso4": 27_977, "mesoinception4": 28_615}
 
 
 @pytest.mark.parametrize("architecture", sorted(PAPER))
 def test_parameter_counts_are_those_of_the_paper(architecture):
-    model = classifier.build(architecture, 256)
+    model = mesonet.build(architecture, 256)
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == PAPER[architecture]
 
 
 @pytest.mark.parametrize("architecture", sorted(classifier.ARCHITECTURES))
 def test_one_logit_an_image_and_unknown_names_are_refused(architecture):
-    assert classifier.build(architecture, 64)(tf.zeros((3, 64, 64, 3))).shape == (3, 1)
+    assert mesonet.build(architecture, 64)(tf.zeros((3, 64, 64, 3))).shape == (3, 1)
     with pytest.raises(ValueError, match="must be one of"):
-        classifier.build("resnet", 64)
+        mesonet.build("resnet", 64)
     with pytest.raises(ValueError, match="multiple of 32"):
-        classifier.build(architecture, 40)
+        mesonet.build(architecture, 40)
 
 
 def test_inception_branches_see_as_far_as_their_dilation():
     """A dilation of 3 reaches 3 pixels from the centre and no pixel in between, beside 1×1 and 3×3 branches."""
     inputs = tf.keras.layers.Input((15, 15, 1))
-    module = tf.keras.Model(inputs, classifier._inception(inputs, (1, 4, 4, 2)))
+    module = tf.keras.Model(inputs, mesonet._inception(inputs, (1, 4, 4, 2)))
     rng = np.random.default_rng(0)
     module.set_weights([np.abs(rng.normal(size=w.shape)) for w in module.get_weights()])
     point = np.zeros((1, 15, 15, 1), np.float32)
@@ -92,3 +97,14 @@ def test_same_seed_same_classifier(tmp_path):
     runs = [classifier.train(config, files, tmp_path / str(i)).get_weights() for i in range(2)]
     for first, second in zip(*runs):
         np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_the_networks_are_known_by_name_and_the_commands_start_without_tensorflow():
+    assert tuple(mesonet.ARCHITECTURES) == classifier.ARCHITECTURES
+    names = ("classifier", "compare", "evaluate", "robustness")
+    code = (
+        "import sys, importlib; "
+        f"[importlib.import_module('runtime.commands.' + name) for name in {names}]; "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -79,7 +79,7 @@ def test_tpr_at_fpr_is_the_best_threshold_within_the_limit(limit):
 
 
 def test_tpr_at_fpr_by_hand_does_not_interpolate():
-    # One real outscores one of three fakes: without a false positive two fakes are caught, whatever the limit below 1/2.
+    # One real outscores one of three fakes: without a false positive two fakes are found, whatever the limit below .5.
     curve = ours.Ranking([1, 1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6, 0.1]).curve()
     assert curve.tpr_at_fpr(0.1) == pytest.approx(2 / 3)
     assert curve.tpr_at_fpr(0.5) == pytest.approx(1)
