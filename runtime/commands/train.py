@@ -13,7 +13,7 @@ from typing import Any, Optional
 from absl import flags
 
 from mask_generation import cli
-from mask_generation.synthesis.face_bank import PoolError
+from mask_generation.synthesis.face_bank import FaceBankError
 from runtime.commands import flags as train_flags
 from runtime.commands import synthesis_flags
 from runtime.training import synthesis_source
@@ -23,7 +23,7 @@ from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainCo
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
-USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, PoolError)
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, FaceBankError)
 
 
 def define_flags() -> None:
