@@ -28,6 +28,8 @@ from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResu
 # The processes are those of `mask_generation.parallel.processes`; what they do here is to score one file and write
 # its result.
 
+FILE_LIMIT_S = 900.0  # for one video, however long
+
 
 class PoolError(Exception):
     """No worker can be started, or none can go on; the message says why."""
@@ -319,7 +321,7 @@ def score_folder(
     config: ScoreConfig,
     trust: bool = False,
     processes: int | None = None,
-    timeout_s: float = 900.0,
+    timeout_s: float = FILE_LIMIT_S,
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
     ray_address: str = "",
