@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one door to the product: sets up .venv once, then runs `deepfake-unet SUBCOMMAND` in it. `./launch.sh --help` lists them.
+# The command of a checkout: sets up .venv once, then runs `deepfake-unet SUBCOMMAND` in it. `./launch.sh --help` lists them.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -18,13 +18,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import mask_report, mask_truth
+from benchmarks import mask_truth
 from mask_generation import cli
 from mask_generation.faces.detector import MtcnnDetector
 from mask_generation.faces.tracker import FaceTracker
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import VideoError, printable
 from mask_generation.video.writer import VIDEO_SUFFIXES
+from unet_industrial import files
 
 KEPT_IOU = 0.7
 TARGETS = {"speed_ratio": 5.0, "kept": 0.99}
@@ -108,7 +109,7 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        files = [f for f in mask_truth.find_inputs(arguments.input) if f.lower().endswith(VIDEO_SUFFIXES)]
+        inputs = [f for f in mask_truth.find_inputs(arguments.input) if f.lower().endswith(VIDEO_SUFFIXES)]
     except cli.Failure as failure:
         print(failure, file=sys.stderr)
         return cli.FAILED
@@ -116,7 +117,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     full, quick = MtcnnDetector(working_size=EVERY_SIZE, retry_size=None), MtcnnDetector()
     rows: list[dict[str, Any]] = []
-    for path in tqdm(files, unit="clip", disable=not sys.stderr.isatty()):
+    for path in tqdm(inputs, unit="clip", disable=not sys.stderr.isatty()):
         try:
             if not rows:
                 compare(path, arguments.start, 2, full, quick)  # first calls build graphs
@@ -125,10 +126,8 @@ def main() -> int:
             print(f"{printable(path)}: left out: {error.reason}", file=sys.stderr)
             continue
         summary = summarise(rows)
-        mask_report.write_text(
-            out / "faces.json", json.dumps({"rows": rows, **summary, "cpus": os.cpu_count()}, indent=1)
-        )
-        mask_report.write_text(out / "faces.md", markdown(rows, summary))
+        files.write_text(out / "faces.json", json.dumps({"rows": rows, **summary, "cpus": os.cpu_count()}, indent=1))
+        files.write_text(out / "faces.md", markdown(rows, summary))
     if not rows:
         return cli.FAILED
     print(markdown(rows, summary))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -72,14 +70,6 @@ def markdown(summary: dict[str, Any]) -> str:
             areas = entry[str(crf)]["false_area"]
             lines.append(f"| {recipe} | {crf} | {100 * areas[UNTOUCHED]:.2f} | {100 * areas[RECODED]:.2f} |")
     return "\n".join(lines) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.chmod(partial, 0o644)
-    os.replace(partial, path)
 
 
 def plot(summary: dict[str, Any], path: Path) -> None:

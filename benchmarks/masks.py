@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -28,6 +26,7 @@ from benchmarks import mask_report, mask_truth
 from mask_generation import cli
 from mask_generation.faces.detector import Box, MtcnnDetector, crop_geometry
 from mask_generation.masks.registry import get_recipe
+from unet_industrial import files
 
 SEQUENCE = "adaptive, sequence"
 RECIPES = ("adaptive", SEQUENCE, "article", "ssim", "threshold")  # `official` looks at neither of the two clips
@@ -85,13 +84,10 @@ def score_pair(
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    with os.fdopen(handle, "w", newline="") as stream:
+    with files.atomic_path(path) as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS)
         writer.writeheader()
         writer.writerows(rows)
-    os.chmod(partial, 0o644)
-    os.replace(partial, path)
 
 
 def main() -> int:
@@ -108,13 +104,13 @@ def main() -> int:
         print(f"{out / 'masks.csv'} exists; give another --output_dir, or --overwrite", file=sys.stderr)
         return cli.USAGE
     try:
-        files = mask_truth.find_inputs(arguments.input)
+        inputs = mask_truth.find_inputs(arguments.input)
     except cli.Failure as failure:
         print(failure, file=sys.stderr)
         return cli.FAILED
     out.mkdir(parents=True, exist_ok=True)
     clips, left_out, detector = [], {}, MtcnnDetector()
-    for path in tqdm(files, unit="clip", desc="faces", disable=not sys.stderr.isatty()):
+    for path in tqdm(inputs, unit="clip", desc="faces", disable=not sys.stderr.isatty()):
         clip = mask_truth.load(path, detector)
         if isinstance(clip, str):
             left_out[path] = clip
@@ -135,8 +131,8 @@ def main() -> int:
             write_csv(out / "masks.csv", rows)
             summary = mask_report.summarise(rows)
             summary["left_out"] = left_out
-            mask_report.write_text(out / "masks.json", json.dumps(summary, indent=1))
-            mask_report.write_text(out / "masks.md", mask_report.markdown(summary))
+            files.write_text(out / "masks.json", json.dumps(summary, indent=1))
+            files.write_text(out / "masks.md", mask_report.markdown(summary))
     mask_report.plot(summary, out / "masks.png")
     if sheet is not None:
         sheet.write(out)

@@ -1,6 +1,6 @@
 """Images a second that the synthesis gives on one core, and where the time goes.
 
-python -m benchmarks.synthesis --pool POOL.npz            # a pool of face crops, from `python -m mask_generation pool`
+python -m benchmarks.synthesis --pool POOL.npz            # a face bank, from `python -m mask_generation face_bank`
 python -m benchmarks.synthesis --pool POOL.npz --profile
 
 CPU seconds of one process are counted, so other work on the machine hardly disturbs the figure. Real and fake of a pair

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
-from mask_generation import shards as writer
+from mask_generation import shards
 from mask_generation.datasets.base import SPLITS, Inventory
 from mask_generation.datasets.splits import components, leaks
 from mask_generation.video.reader import VideoReader
@@ -179,13 +179,13 @@ def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> 
     wrong: list[str] = []
     splits: dict[str, set[str]] = {}
     for path in shard_paths(folder):
-        problem = writer.check_shard(path)
+        problem = shards.check_shard(path)
         progress()
         if problem:
             wrong.append(problem)
-        contents = writer.read_contents(path)
+        contents = shards.read_contents(path)
         for row in contents.examples if contents else []:
-            values = dict(zip(writer.COLUMNS, row))
+            values = dict(zip(shards.COLUMNS, row))
             splits.setdefault(values["identity"], set()).add(values["split"])
     found = [{"identity": who, "splits": sorted(where)} for who, where in sorted(splits.items()) if len(where) > 1]
     return wrong, found
@@ -193,11 +193,11 @@ def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> 
 
 def shard_paths(folder: Path) -> list[Path]:
     """Shards of a folder, without suffix, in order; those whose record file or JSON is lost included."""
-    shards = []
+    paths: list[Path] = []
     for split in SPLITS:
         names = {path.name.split(".")[0] for path in folder.glob(f"{split}-?????-of-?????.*")}
-        shards += [folder / name for name in sorted(names)]
-    return shards
+        paths += [folder / name for name in sorted(names)]
+    return paths
 
 
 def table(result: Audit, most_problems: int = 20) -> str:

@@ -7,17 +7,17 @@ records themselves; of the clips, only those that have examples are then known.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mask_generation import shards as writer
+from mask_generation import shards
 from mask_generation.datasets.base import Problem
 from mask_generation.pairs.outcome import ClipOutcome
 from mask_generation.shards import CLIPS, COLUMNS, EXAMPLES, Contents
+from unet_industrial import files
 
 CLIP_COLUMNS = tuple(field.name for field in dataclasses.fields(ClipOutcome))
 _FLOATS = "%.7g"
@@ -25,7 +25,7 @@ _FLOATS = "%.7g"
 
 @dataclasses.dataclass
 class Tally:
-    """Sums over shards; `seconds` of CPU by station."""
+    """Sums over shards; `seconds` of CPU by stage."""
 
     records: int = 0
     examples: int = 0
@@ -34,47 +34,42 @@ class Tally:
     def add(self, contents: Contents) -> None:
         self.records += contents.records
         self.examples += len(contents.examples)
-        for station, seconds in contents.seconds.items():
-            self.seconds[station] = self.seconds.get(station, 0.0) + seconds
+        for stage, seconds in contents.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
-def write_manifest(
-    folder: Path, shards: Sequence[Path], problems: Iterable[Problem] = ()
-) -> tuple[pd.DataFrame, Tally]:
+def write_manifest(folder: Path, paths: Sequence[Path], problems: Iterable[Problem] = ()) -> tuple[pd.DataFrame, Tally]:
     """Write both tables; returns the clips', and the sums.
 
     Args:
-        shards: paths without suffix, in order.
+        paths: of the shards, without suffix, in order.
         problems: clips that were found but not tried.
     """
     clips: list[dict[str, Any]] = [dataclasses.asdict(outcome_of(problem)) for problem in problems]
     tally = Tally()
-    temporary = folder / f".{EXAMPLES}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as stream:
-            pd.DataFrame(columns=["shard", *COLUMNS]).to_csv(stream, index=False)
-            for shard in shards:  # one at a time: millions of rows need not fit into memory
-                contents = writer.read_contents(shard) or rebuild(shard)
-                tally.add(contents)
-                clips += contents.clips
-                table = pd.DataFrame(contents.examples, columns=list(COLUMNS))
-                table.insert(0, "shard", writer.record_path(shard).name)
-                table.to_csv(stream, index=False, header=False, float_format=_FLOATS)
-        os.replace(temporary, folder / EXAMPLES)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        files.atomic_path(folder / EXAMPLES) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as stream,
+    ):
+        pd.DataFrame(columns=["shard", *COLUMNS]).to_csv(stream, index=False)
+        for path in paths:  # one at a time: millions of rows need not fit into memory
+            contents = shards.read_contents(path) or rebuild(path)
+            tally.add(contents)
+            clips += contents.clips
+            table = pd.DataFrame(contents.examples, columns=list(COLUMNS))
+            table.insert(0, "shard", shards.record_path(path).name)
+            table.to_csv(stream, index=False, header=False, float_format=_FLOATS)
     table = pd.DataFrame(clips, columns=list(CLIP_COLUMNS)).sort_values("name", kind="stable", ignore_index=True)
-    temporary = folder / f".{CLIPS}.{os.getpid()}.tmp"
-    table.to_csv(temporary, index=False, float_format=_FLOATS, errors="backslashreplace")
-    os.replace(temporary, folder / CLIPS)
+    with files.atomic_path(folder / CLIPS) as temporary:
+        table.to_csv(temporary, index=False, float_format=_FLOATS, errors="backslashreplace")
     return table, tally
 
 
-def mend(shards: Sequence[Path]) -> list[Path]:
+def repair(paths: Sequence[Path]) -> list[Path]:
     """Make the JSON beside a shard again where it is lost; returns the shards for which it was."""
-    lost = [shard for shard in shards if writer.read_contents(shard) is None]
-    for shard in lost:
-        writer.write_contents(shard, rebuild(shard))
+    lost = [path for path in paths if shards.read_contents(path) is None]
+    for path in lost:
+        shards.write_contents(path, rebuild(path))
     return lost
 
 
@@ -86,11 +81,12 @@ def rebuild(shard: Path) -> Contents:
     """
     from unet_industrial.record_files import RecordReader, index_files
 
-    index = index_files([str(writer.record_path(shard))])
+    index = index_files([str(shards.record_path(shard))])
     reader = RecordReader(index)
-    rows = [row for record in range(len(index)) for row in writer.example_rows(reader.read(record), record)]
+    rows = [row for record in range(len(index)) for row in shards.example_rows(reader.read(record), record)]
     reader.close()
-    path = writer.record_path(shard)
+    path = shards.record_path(shard)
+    size, digest = path.stat().st_size, files.file_sha256(path)
     clips: dict[str, ClipOutcome] = {}
     column = {name: place for place, name in enumerate(COLUMNS)}
     for row in rows:
@@ -108,13 +104,11 @@ def rebuild(shard: Path) -> Contents:
                 label=row[column["label"]],
             )
         clips[name].examples += 1
-    return Contents(
-        len(index), path.stat().st_size, writer._sha256(path), [dataclasses.asdict(c) for c in clips.values()], rows, {}
-    )
+    return Contents(len(index), size, digest, [dataclasses.asdict(clip) for clip in clips.values()], rows, {})
 
 
 def outcome_of(problem: Problem) -> ClipOutcome:
-    """The row of a clip that an adapter found and could not use."""
+    """The row of a clip that a layout found and could not use."""
     return ClipOutcome(
         name=problem.name,
         path=problem.path,

@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mask_generation import manifest, shards
-from mask_generation import shards as writer
 from mask_generation.datasets.base import SPLITS, ClipGroup, Inventory, Problem
 from mask_generation.pairs.outcome import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
-from mask_generation.parallel import processes as workers
-from mask_generation.parallel import ray
+from mask_generation.parallel import processes, ray
 from mask_generation.parallel.processes import Answer, Parallel, Work
 from mask_generation.shards import CLIPS, EXAMPLES
 from mask_generation.video.types import TIMEOUT
-from unet_industrial import __version__
+from unet_industrial import __version__, files
 from unet_industrial.setting import same_setting, setting
 
 # Which group goes into which shard, and what a folder of records is made of: settled before the first clip is read.
@@ -152,7 +150,7 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
                 f"{folder}: not empty, and nothing of ours in it ({', '.join(sorted(strangers)[:3])} …): "
                 "choose another --output"
             ) from None
-        shards.write_json(path, content)
+        files.write_text(path, json.dumps(content, indent=2) + "\n")  # a limit may be infinite
         return
     except ValueError as error:
         raise PipelineError(f"{path}: damaged ({error}); --overwrite starts afresh") from error
@@ -253,7 +251,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
         crumb.parent.mkdir(parents=True, exist_ok=True)
         stream = open(crumb, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
     except OSError as error:
-        raise workers.CannotWrite(str(error)) from error
+        raise processes.CannotWrite(str(error)) from error
 
     def note(name: str) -> None:  # says, should this process die, at which clip
         os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
@@ -265,12 +263,12 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
             result = process_group(job.group, config, detector, given_up, note)
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
     try:
-        writer.write_part(job.part, result.groups, clips, result.seconds)
+        shards.write_part(job.part, result.groups, clips, result.seconds)
         crumb.unlink(missing_ok=True)
     except OSError as error:
-        raise workers.CannotWrite(str(error)) from error
+        raise processes.CannotWrite(str(error)) from error
     del result
-    workers.free_memory()
+    processes.free_memory()
     return clips
 
 
@@ -293,18 +291,19 @@ def generate(
     folder = config.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        files.remove_leftovers(folder)
         check_plan(folder, config.content(inventory))
         jobs = plan_jobs(inventory.groups, folder, config.shard_groups)
-        shards = list(dict.fromkeys(job.shard for job in jobs))
+        paths = [folder / shard for shard in dict.fromkeys(job.shard for job in jobs)]
         run = _Run(config, jobs)
         resumed = run.look(progress)
         if run.left:
             (folder / SUMMARY).unlink(missing_ok=True)
             run.work(progress, build or functools.partial(build_detector, config.device))
-        table, tally = manifest.write_manifest(folder, [folder / shard for shard in shards], inventory.problems)
+        table, tally = manifest.write_manifest(folder, paths, inventory.problems)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         totals = _totals(table, tally, time.monotonic() - started, resumed)
-        writer.write_json(folder / SUMMARY, dataclasses.asdict(totals))
+        files.write_json(folder / SUMMARY, dataclasses.asdict(totals))
         return totals
 
 
@@ -326,7 +325,7 @@ class _Run:
         """Find out what an earlier run has done; returns how many groups."""
         done = 0
         for shard, jobs in self._of_shard.items():
-            whole = writer.read_contents(self._folder / shard)
+            whole = shards.read_contents(self._folder / shard)
             if whole is not None:
                 done += len(jobs)
                 progress(len(whole.clips), _states(whole.clips), True)
@@ -334,7 +333,7 @@ class _Run:
                 continue
             self._open[shard] = {job.part for job in jobs}
             for job in jobs:
-                part = writer.read_contents(job.part)
+                part = shards.read_contents(job.part)
                 if part is None:
                     self.left.append(job)
                 else:
@@ -352,20 +351,20 @@ class _Run:
             while self.left:
                 jobs, self.left = self.left, []
                 for job, answer in self._answers(jobs, work):
-                    clips = answer.content if answer.kind == workers.DONE else self._give_up(job, answer)
+                    clips = answer.content if answer.kind == processes.DONE else self._give_up(job, answer)
                     progress(len(clips), _states(clips), False)
                     self._open[job.shard].discard(job.part)
                     if not self._open[job.shard]:
                         self._join(job.shard)
-        except (workers.WorkersError, writer.DamagedPart, OSError) as error:
+        except (processes.WorkersError, shards.DamagedPart, OSError) as error:
             raise PipelineError(f"{error}\nWhat is done is kept: the same command goes on from here.") from error
 
     def _answers(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Answer]]:
         config = self._config
         if config.ray_address:
             return ray.run(jobs, work, config.ray_address, config.processes, self._limit_s, self._again)
-        processes = config.processes or workers.cpu_cores()
-        return workers.run(jobs, work, processes, self._limit_s, self._again)
+        count = config.processes or processes.cpu_cores()
+        return processes.run(jobs, work, count, self._limit_s, self._again)
 
     def _limit_s(self, job: Job) -> float:
         return self._config.clip_limit_s * (1 + len(job.group.fakes))
@@ -374,14 +373,14 @@ class _Run:
         """The job without the clip that kills its worker, once it has done so `ATTEMPTS` times; before, as it is."""
         name = _last_clip(job)
         self._deaths[job.part, name] += 1
-        if answer.kind == workers.DIED and self._deaths[job.part, name] < ATTEMPTS:
+        if answer.kind == processes.DIED and self._deaths[job.part, name] < ATTEMPTS:
             return job
         known = {job.group.name, *(fake.name for fake in job.group.fakes)} - {clip for clip, _, _ in job.given_up}
         if name not in known:
             return None
         state, reason = (
             (TIMEOUT, f"its group took longer than {self._limit_s(job):g} s (--clip_limit_s times its clips)")
-            if answer.kind == workers.LATE
+            if answer.kind == processes.LATE
             else ("crashed", f"the process that read it ended {ATTEMPTS} times ({answer.content})")
         )
         return dataclasses.replace(job, given_up=(*job.given_up, (name, state, reason)))
@@ -389,7 +388,7 @@ class _Run:
     def _give_up(self, job: Job, answer: Answer) -> list[dict[str, Any]]:
         """Write an empty part for a group that cannot be done."""
         reason = f"the process that read its group ended ({answer.content})"
-        if answer.kind == workers.BUG:
+        if answer.kind == processes.BUG:
             summary, trace = answer.content
             with open(self._folder / ERRORS, "a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(f"{job.group.name}\n{trace}\n")
@@ -407,19 +406,19 @@ class _Run:
         for outcome in outcomes:
             outcome.state, outcome.reason = given_up.get(outcome.name, ("crashed", reason))
         clips = [dataclasses.asdict(outcome) for outcome in outcomes]
-        writer.write_part(job.part, [], clips, {})
+        shards.write_part(job.part, [], clips, {})
         return clips
 
     def _join(self, shard: str) -> None:
         """Make a shard of its parts; one that has gone bad since is done again (unless that keeps happening)."""
         parts = {job.part: job for job in self._of_shard[shard]}
         try:
-            writer.join_parts(self._folder / shard, list(parts))
-        except writer.DamagedPart as error:
+            shards.join_parts(self._folder / shard, list(parts))
+        except shards.DamagedPart as error:
             self._damaged[error.path] += 1
             if self._damaged[error.path] >= ATTEMPTS:
                 raise
-            writer.contents_path(error.path).unlink(missing_ok=True)
+            shards.contents_path(error.path).unlink(missing_ok=True)
             self._open[shard] = {error.path}
             self.left.append(parts[error.path])
             return

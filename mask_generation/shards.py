@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
+
+from unet_industrial import files
 
 if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
     from unet_industrial.records import FaceGroup
@@ -44,7 +45,7 @@ class Contents:
         records: number of face groups; bytes, sha256: of the record file, which is absent where there are none.
         clips: one dictionary a clip, fields of `ClipOutcome`.
         examples: one row an example, values in the order of `COLUMNS`.
-        seconds: of CPU, by station.
+        seconds: of CPU, by stage.
     """
 
     records: int
@@ -94,25 +95,21 @@ def write_part(
 
     started = time.process_time()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows: list[list[Any]] = []
     records = 0
     try:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for group in groups:
-                serialised = encode_group(group)
-                writer.write(serialised)
-                rows += example_rows(serialised, records)
-                records += 1
-        size, digest = temporary.stat().st_size, _sha256(temporary)
-        if records:
-            os.replace(temporary, record_path(path))
-        else:
-            temporary.unlink()
+        with files.atomic_path(record_path(path)) as temporary:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for group in groups:
+                    serialised = encode_group(group)
+                    writer.write(serialised)
+                    rows += example_rows(serialised, records)
+                    records += 1
+            size, digest = temporary.stat().st_size, files.file_sha256(temporary)
     except tf.errors.OpError as error:
         raise OSError(f"{record_path(path)}: cannot be written: {error.message}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not records:
+        record_path(path).unlink()
     seconds = {**seconds, "encode": time.process_time() - started}
     contents = Contents(records, size, digest, list(clips), rows, seconds)
     write_contents(path, contents)
@@ -126,33 +123,32 @@ def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
         DamagedPart: a part is not what its JSON says.
         OSError: the disk is full.
     """
-    whole = Contents(0, 0, "", [], [], {})
-    digest = hashlib.sha256()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    whole = Contents(0, 0, hashlib.sha256().hexdigest(), [], [], {})
+    contents_of: dict[Path, Contents] = {}
+    for part in parts:
+        contents = read_contents(part)
+        if contents is None:
+            raise DamagedPart(part, "not whole, or not there")
+        contents_of[part] = contents
+        whole.examples += [[row[0] + whole.records, *row[1:]] for row in contents.examples]
+        whole.clips += contents.clips
+        whole.records += contents.records
+        whole.bytes += contents.bytes
+        for stage, seconds in contents.seconds.items():
+            whole.seconds[stage] = whole.seconds.get(stage, 0.0) + seconds
+    if not whole.records:
+        write_contents(path, whole)
+        return whole
+    with files.atomic_path(record_path(path), sync=True) as temporary:
+        digest = hashlib.sha256()
         with open(temporary, "wb") as output:
-            for part in parts:
-                contents = read_contents(part)
-                if contents is None:
-                    raise DamagedPart(part, "not whole, or not there")
+            for part, contents in contents_of.items():
                 for block in _checked_blocks(part, contents):
                     output.write(block)
                     digest.update(block)
-                whole.examples += [[row[0] + whole.records, *row[1:]] for row in contents.examples]
-                whole.clips += contents.clips
-                whole.records += contents.records
-                whole.bytes += contents.bytes
-                for station, seconds in contents.seconds.items():
-                    whole.seconds[station] = whole.seconds.get(station, 0.0) + seconds
-            output.flush()
-            os.fsync(output.fileno())
         whole.sha256 = digest.hexdigest()
         # The JSON first: a shard that is there always has one, and a JSON without its shard counts for nothing.
         write_contents(path, whole)
-        if whole.records:
-            os.replace(temporary, record_path(path))
-    finally:
-        temporary.unlink(missing_ok=True)
     return whole
 
 
@@ -182,7 +178,10 @@ def contents_path(path: Path) -> Path:
 
 
 def write_contents(path: Path, contents: Contents) -> None:
-    write_json(contents_path(path), {"format": FORMAT, **dataclasses.asdict(contents)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In few bytes: there are millions of rows in it, and nobody reads it but programs.
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(contents)}, separators=(",", ":"))
+    files.write_text(contents_path(path), text + "\n")
 
 
 def read_contents(path: Path) -> Optional[Contents]:
@@ -204,25 +203,6 @@ def check_shard(path: Path) -> Optional[str]:
     contents = read_contents(path)
     if contents is None:
         return f"{record_path(path)}: missing, of another size than {contents_path(path).name} says, or without it"
-    if contents.records and _sha256(record_path(path)) != contents.sha256:
+    if contents.records and files.file_sha256(record_path(path)) != contents.sha256:
         return f"{record_path(path)}: its SHA-256 is not the one in {contents_path(path).name}: damaged or changed"
     return None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_COPY_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(values, ensure_ascii=True, separators=(",", ":")) + "\n", "utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What the shipped weights mark on two people they have never seen, as a picture: docs/images/model.png.
 
-    python tools/draw_shipped.py OUT.png
+    python -m tools.draw_shipped OUT.png
 
 Rows: untouched, manipulated and encoded as platforms do, the true mask, the mask found on the manipulated picture.
 """
@@ -8,7 +8,6 @@ Rows: untouched, manipulated and encoded as platforms do, the true mask, the mas
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,9 +16,6 @@ from mask_generation.faces.detector import MtcnnDetector
 from runtime.commands.demo_clips import unseen_pairs
 from runtime.model import packaged
 from runtime.model.saved_model import load_model
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 
 COLUMNS = 8
 

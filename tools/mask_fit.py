@@ -14,7 +14,6 @@ import argparse
 import glob
 import os
 import sys
-import tempfile
 from typing import NamedTuple, Optional
 
 import cv2
@@ -27,6 +26,7 @@ from mask_generation.faces.detector import Box, MtcnnDetector, crop_geometry
 from mask_generation.masks.adaptive import perceptron, with_context
 from mask_generation.masks.adaptive_features import FEATURES, gather
 from mask_generation.synthesis import degrade, manipulations
+from unet_industrial.files import atomic_path
 
 RUN = 6  # frames of a run
 CRFS = (0, 0, 0, 8, 16, 23, 23, 23, 28, 32, 36, 40, 40, 40, 44)
@@ -132,13 +132,9 @@ def sample(sources: list[Source], number: int) -> dict[str, np.ndarray]:
     }
 
 
-def write_atomically(path: str, arrays: dict[str, np.ndarray]) -> None:
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
-    with os.fdopen(handle, "wb") as stream:
+def write_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **arrays)
-    os.chmod(partial, 0o644)
-    os.replace(partial, path)
 
 
 def cells_of(path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -241,11 +237,11 @@ def main() -> int:
             print("at least two people are needed", file=sys.stderr)
             return cli.FAILED
         for number, path in tqdm(missing, unit="sample", desc="samples"):
-            write_atomically(path, sample(sources, number))
+            write_arrays(path, sample(sources, number))
     files = sorted(glob.glob(os.path.join(arguments.samples_dir, "[0-9]*.npz")))[: arguments.samples]
     samples = [cells_of(path) for path in tqdm(files, unit="sample", desc="evidence")]
     assert samples[0][0].shape[2] == FEATURES
-    write_atomically(arguments.output, fit_both(samples))
+    write_arrays(arguments.output, fit_both(samples))
     print(f"{arguments.output}: fitted on {len(samples)} samples")
     return 0
 

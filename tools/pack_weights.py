@@ -1,6 +1,6 @@
 """Checkpoint and calibrated SavedModel → the files that ship: tinyunet.npz, model.json, and the pin.
 
-    python tools/pack_weights.py CHECKPOINT SAVED_MODEL
+    python -m tools.pack_weights CHECKPOINT SAVED_MODEL
 
 Half precision is used if masks and frame scores then agree with the checkpoint's to 1e-3 on noise, ramps and flats;
 single precision otherwise. Calibration and thresholds name the weights that they were fitted with, and go along.
@@ -8,7 +8,6 @@ single precision otherwise. Calibration and thresholds name the weights that the
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -20,9 +19,7 @@ import numpy as np
 from runtime.model import packaged
 from runtime.model.export import ServingModule, load_network, weights_sha256
 from runtime.model.saved_model import METADATA_PATH
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from unet_industrial.files import file_sha256, write_bytes, write_text
 
 ALLOWED = 1e-3
 DROPPED = ("format", "parameters", "export_error", "weights_sha256", "input_size", "versions")  # made by every export
@@ -44,23 +41,23 @@ def main(checkpoint: Path, saved_model: Path) -> None:
     network.set_weights([value.astype(np.float32) for value in weights])
     after = ServingModule(network, config).serve(images)
     worst = max(float(tf.reduce_max(tf.abs(before[name] - after[name]))) for name in before)
-    said = f"half precision moves the output by {worst:.1e}"
+    found = f"half precision moves the output by {worst:.1e}"
     if worst > ALLOWED:
-        weights, said = exact, f"single precision, as {said}"
+        weights, found = exact, f"single precision, as {found}"
         network.set_weights(exact)
     stream = io.BytesIO()
     np.savez_compressed(stream, **{f"{i:03d}": value for i, value in enumerate(weights)})
     data = stream.getvalue()
     packaged.FOLDER.mkdir(exist_ok=True)
-    packaged.WEIGHTS_FILE.write_bytes(data)
+    write_bytes(packaged.WEIGHTS_FILE, data)
     kept = {name: value for name, value in described.items() if name not in DROPPED}
     text = json.dumps(kept, indent=1).replace(described["weights_sha256"], weights_sha256(network))
-    packaged.METADATA_FILE.write_text(text + "\n", encoding="utf-8")
+    write_text(packaged.METADATA_FILE, text + "\n")
     source = Path(packaged.__file__)
-    pinned = hashlib.sha256(data).hexdigest()
+    pinned = file_sha256(packaged.WEIGHTS_FILE)
     text = re.sub(r'^WEIGHTS_SHA256 = ".*"$', f'WEIGHTS_SHA256 = "{pinned}"', source.read_text("utf-8"), flags=re.M)
-    source.write_text(text, "utf-8")
-    print(f"{folder.name} (step {state.step}): {len(data)} bytes, {said}")
+    write_text(source, text)
+    print(f"{folder.name} (step {state.step}): {len(data)} bytes, {found}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ def main(arguments: list[str]) -> int:
     shards = shard_paths(folder)
     if not shards:
         raise cli.Failure(f"{folder}: no records in it (SPLIT-00000-of-00001.tfrecord …)")
-    mended = manifest.mend(shards)
+    repaired = manifest.repair(shards)
     table, tally = manifest.write_manifest(folder, shards, read_problems(folder))
-    for path in mended:
+    for path in repaired:
         print(f"{path.name}.json was lost; made again from its records, so clips without an example are not in it")
     print(f"{len(table)} clips, {tally.examples} examples in {len(shards)} shards: {EXAMPLES}, {CLIPS}")
     return cli.OK

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +27,8 @@ from mask_generation.commands.flags import (
 )
 from mask_generation.datasets.base import ClipGroup, DatasetError
 from mask_generation.pairs.outcome import GroupConfig
+from mask_generation.shards import record_path
+from unet_industrial import files
 from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.record_files import RecordFileError, RecordReader, index_files
 
@@ -126,9 +127,7 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
     done, data = cv2.imencode(".png", rgb[..., ::-1])
     assert done
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data.tobytes())
-    os.replace(temporary, path)
+    files.write_bytes(path, data.tobytes())
 
 
 if TYPE_CHECKING:
@@ -171,11 +170,11 @@ def rows_of_records(folder: Path, split: str | None, methods: Sequence[str], cou
     """Fakes of a folder of records, spread evenly over methods, then clips, in an order that is always the same."""
     from unet_industrial.records import decode_group
 
-    shards = [path.with_name(path.name + ".tfrecord") for path in shard_paths(folder)]
-    files = [str(path) for path in shards if path.exists() and split in (None, path.name.split("-")[0])]
-    if not files:
+    paths = [record_path(path) for path in shard_paths(folder) if split in (None, path.name.split("-")[0])]
+    paths = [path for path in paths if path.exists()]
+    if not paths:
         raise cli.Failure(f"{folder}: no records in it" + (f" of the split {split}" if split else ""))
-    index = index_files(files)
+    index = index_files([str(path) for path in paths])
     reader = RecordReader(index)
     found: list[tuple[str, str, int, int]] = []  # method, clip, record, member
     for record in range(len(index)):

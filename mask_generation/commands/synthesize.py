@@ -19,12 +19,12 @@ from typing import NamedTuple
 from absl import flags
 from tqdm import tqdm
 
-from mask_generation import cli
-from mask_generation import shards as writer
+from mask_generation import cli, shards
 from mask_generation.commands.flags import define_face_bank_flags, mix_from_flags
 from mask_generation.parallel.processes import Parallel, cpu_cores
 from mask_generation.synthesis import face_bank
 from mask_generation.synthesis.pairs import Mix
+from unet_industrial import files
 from unet_industrial.config import TrainConfig
 from unet_industrial.setting import same_setting, setting
 
@@ -71,19 +71,19 @@ def main(arguments: Sequence[str]) -> int:
     face_bank.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
     folder = Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
-    settle(folder / f"{job.split}.settings.json", {**dataclasses.asdict(job), "pairs": values.num_pairs})
-    shards = plan(folder, job.split, values.num_pairs)
-    missing = [shard for shard in shards if writer.read_contents(Path(shard.path)) is None]
+    same_settings(folder / f"{job.split}.settings.json", {**dataclasses.asdict(job), "pairs": values.num_pairs})
+    planned = plan(folder, job.split, values.num_pairs)
+    missing = [shard for shard in planned if shards.read_contents(Path(shard.path)) is None]
     processes = values.processes or cpu_cores()
     bar = tqdm(total=sum(s.end - s.first for s in missing), unit="pair", disable=not sys.stderr.isatty())
     with bar, ProcessPoolExecutor(min(processes, max(1, len(missing))), get_context("spawn")) as executor:
         for done in as_completed([executor.submit(make_shard, job, shard) for shard in missing]):
             bar.update(done.result())
-    print(f"{values.num_pairs} pairs in {len(shards)} files in {folder} ({len(shards) - len(missing)} were there)")
+    print(f"{values.num_pairs} pairs in {len(planned)} files in {folder} ({len(planned) - len(missing)} were there)")
     return cli.OK
 
 
-def settle(path: Path, settings: dict[str, object]) -> None:
+def same_settings(path: Path, settings: dict[str, object]) -> None:
     """Keep to the settings of an earlier run in the same folder, or write them down.
 
     Raises:
@@ -92,7 +92,7 @@ def settle(path: Path, settings: dict[str, object]) -> None:
     try:
         earlier = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        writer.write_json(path, settings)
+        files.write_json(path, settings)
         return
     except ValueError as error:
         raise cli.UsageError(f"{path}: damaged ({error}); choose another --output") from error
@@ -106,7 +106,7 @@ def plan(folder: Path, split: str, pairs: int) -> list[Shard]:
     count = -(-pairs // SHARD_PAIRS)
     return [
         Shard(
-            str(folder / writer.shard_name(split, number, count)),
+            str(folder / shards.shard_name(split, number, count)),
             number * SHARD_PAIRS,
             min(pairs, (number + 1) * SHARD_PAIRS),
         )
@@ -124,5 +124,5 @@ def make_shard(job: Job, shard: Shard) -> int:
     people = face_bank.load(job.pool, job.split, job.shares or None)
     pairs = range(shard.first, shard.end)
     groups = face_groups(people, job.split, job.seed, pairs, job.size, job.difficulty, Mix(**job.mix))
-    writer.write_part(Path(shard.path), groups, [], {})
+    shards.write_part(Path(shard.path), groups, [], {})
     return len(pairs)

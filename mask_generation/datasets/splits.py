@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+import numpy as np
 
 from mask_generation.datasets.base import SPLITS, ClipGroup, FakeClip, Inventory, Options, Problem
 
 
-class UnionFind:
-    """Disjoint sets of names."""
+def connected(sets: Iterable[Collection[str]]) -> dict[str, str]:
+    """{name: the smallest name that it is connected with}: all names of a set are connected, and so are sets that
+    share a name."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def root(self, name: str) -> str:
-        self._parent.setdefault(name, name)
-        while self._parent[name] != name:
-            self._parent[name] = self._parent[self._parent[name]]
-            name = self._parent[name]
-        return name
-
-    def join(self, names: Iterable[str]) -> None:
-        """Put all names into one set; the smallest of the roots stays the root, whatever the order."""
-        roots = sorted({self.root(name) for name in names})
-        for other in roots[1:]:
-            self._parent[other] = roots[0]
+    number: dict[str, int] = {}
+    edges: list[tuple[int, int]] = []
+    for names in sets:
+        members = [number.setdefault(name, len(number)) for name in names]
+        edges += [(members[0], other) for other in members[1:]]
+    if not number:
+        return {}
+    rows, columns = np.array(edges, np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(number), len(number)))
+    labels = connected_components(graph, directed=False)[1].tolist()
+    smallest: dict[int, str] = {}
+    for name, place in number.items():
+        smallest[labels[place]] = min(name, smallest.get(labels[place], name))
+    return {name: smallest[labels[place]] for name, place in number.items()}
 
 
 def components(groups: Iterable[ClipGroup]) -> dict[str, str]:
     """{identity: name of its connected component}, over everyone who shares a clip."""
-    sets = UnionFind()
-    names: set[str] = set()
+    sets = []
     for group in groups:
-        names |= group.all_identities
-        sets.join(group.identities)
-        for fake in group.fakes:
-            sets.join(fake.identities | group.identities)
-    return {name: sets.root(name) for name in names}
+        sets += [group.identities, *(fake.identities | group.identities for fake in group.fakes)]
+    return connected(sets)
 
 
 def leaks(groups: Iterable[ClipGroup]) -> list[dict[str, object]]:

@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 import cv2
 import numpy as np
+
+from unet_industrial import files
 
 MARGIN = 1.5  # of the box; training windows are cut from it at 1.15 to 1.45
 SIDE_PX = 320
@@ -170,7 +171,7 @@ def assign_splits(identities: Iterable[str], sources: Iterable[str], share: floa
 
 
 def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed: int = 0) -> dict[str, Any]:
-    """Write a pool; returns what it holds. Written beside the target and renamed.
+    """Write a pool; returns what it holds. Whole or not there.
 
     Raises:
         PoolError: no crops.
@@ -187,27 +188,20 @@ def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed:
     splits = assign_splits([row[0] for row in rows], [row[1] for row in rows], validation_share, seed)
     info = {"format": FORMAT, "margin": MARGIN, "side_px": SIDE_PX, "seed": seed, "validation_share": validation_share}
     lengths = np.array([len(data) for data in jpegs], np.int64)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(
-                stream,
-                info=np.array(json.dumps(info)),
-                jpeg=np.frombuffer(b"".join(jpegs), np.uint8),
-                end=np.cumsum(lengths),
-                points=np.stack(points).astype(np.float32),
-                identity=np.array([row[0] for row in rows]),
-                source=np.array([row[1] for row in rows]),
-                origin=np.array([row[2] for row in rows]),
-                frame=np.array([row[3] for row in rows], np.int64),
-                split=np.array([splits[row[0]] for row in rows]),
-            )
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with files.atomic_path(path) as temporary, open(temporary, "wb") as stream:  # a stream, or NumPy appends a suffix
+        np.savez(
+            stream,
+            info=np.array(json.dumps(info)),
+            jpeg=np.frombuffer(b"".join(jpegs), np.uint8),
+            end=np.cumsum(lengths),
+            points=np.stack(points).astype(np.float32),
+            identity=np.array([row[0] for row in rows]),
+            source=np.array([row[1] for row in rows]),
+            origin=np.array([row[2] for row in rows]),
+            frame=np.array([row[3] for row in rows], np.int64),
+            split=np.array([splits[row[0]] for row in rows]),
+        )
     return {name: load(path, name).summary() for name in SPLITS if name in splits.values()}
 
 

@@ -59,11 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     about = {"model": str(folder), "data_dir": values.data_dir, "split": values.eval_split}
-    frames = detectors[config.architecture].frames
-    if frames is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        frames.to_csv(folder / "frame_scores.csv", index=False)
-    write_and_print(folder, measure.compare(detectors, settings), detectors, config.architecture, about)
+    write_and_print(folder, measure.compare(detectors, settings), detectors, config.architecture, about, True)
     return cli.OK
 
 

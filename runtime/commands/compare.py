@@ -93,10 +93,10 @@ def write_and_print(
     detectors: dict[str, measure.Detector],
     title: str,
     about: dict[str, Any],
-    extra: Any = None,
+    frame_table: bool = False,
 ) -> None:
     """Write the report and print its leading tables (videos, frames, pixels) and where everything lies."""
-    written = report.write(folder, result, detectors, title, about, extra)
+    written = report.write(folder, result, detectors, title, about, frame_table)
     for table in tables_of({**result, "title": title, "about": about}):
         if " by " in table.heading or "difference" in table.heading:
             continue

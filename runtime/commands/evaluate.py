@@ -9,9 +9,9 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_data_dir, define_measuring, define_threads
+from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model
 from runtime.evaluation.measure import Settings, compare
-from runtime.model.saved_model import ModelError, default_model
+from runtime.model.saved_model import ModelError, default_model, load_model
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
 from unet_industrial.config import DataConfig, TrainConfig
@@ -27,6 +27,7 @@ def define_flags() -> None:
         "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the experimental one "
         "of this installation]",
     )
+    define_trust_model()
     define_data_dir(required=True)
     flags.DEFINE_string("split", "test", "Split to evaluate on.")
     cli.define_output("Folder for evaluation.json, .csv, .md, .html, frame_scores.csv and plots.", "output_dir")
@@ -45,26 +46,24 @@ def main(arguments: Sequence[str]) -> int:
     workers = distributed.start()
     device.configure(workers, TrainConfig(deterministic=False), values.threads)
     from runtime.commands.compare import write_and_print
-    from runtime.evaluation.evaluate import MARK_THRESHOLD, evaluate, write_results
-    from runtime.evaluation.recorder import Recorders
+    from runtime.evaluation.recorder import Recorders, record
     from unet_industrial.dataset import find_files
 
-    source = Path(values.model) if values.model else default_model()
-    predict, model, about = _load(source)
+    source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
+    predict, model, about = _load(source, trust)
     files = find_files(values.data_dir, values.split)
     data = cli.make(DataConfig)
-    recorders = Recorders("model", MARK_THRESHOLD)
+    recorders = Recorders("model")
     progress = _progress(workers.is_chief)
     try:
-        measured = evaluate(predict, files, model, data, values.batch_size, workers, progress, recorders)
+        record(predict, files, model, data, values.batch_size, workers, recorders, progress)
     except ValueError as error:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
         about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
         folder, title = Path(values.output), f"{source} on {values.split}"
-        summary = write_results(folder, measured, about)
         detectors = recorders.detectors()
-        write_and_print(folder, compare(detectors, settings), detectors, title, about, {**about, **summary})
+        write_and_print(folder, compare(detectors, settings), detectors, title, about, True)
     return cli.OK
 
 
@@ -77,13 +76,18 @@ def _progress(shown: bool) -> Any:
     return wrap
 
 
-def _load(path: Path) -> tuple[Any, Any, dict[str, Any]]:
-    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint."""
-    if (path / "saved_model.pb").is_file():
-        from runtime.model.export import exported_predictor
+def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any]]:
+    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint.
 
-        return exported_predictor(path)
-    from runtime.evaluation.evaluate import predictor
+    Raises:
+        ModelError: the SavedModel is unknown and not trusted, damaged, or with another signature.
+        CheckpointError: no usable checkpoint there.
+    """
+    if (path / "saved_model.pb").is_file():
+        saved = load_model(path, trust)
+        about = {"saved_model": str(path), "sha256": saved.sha256}
+        return saved.predictor(), saved.crops(), {**about, "weights_sha256": saved.metadata.get("weights_sha256")}
+    from runtime.evaluation.recorder import predictor
     from runtime.model.export import load_network
 
     network, model, state, folder = load_network(path)

@@ -27,6 +27,10 @@ def define_threads() -> None:
 def define_packaged_model() -> None:
     """--model, for subcommands that take the packaged model where none is given, and --trust_model."""
     flags.DEFINE_string("model", None, MODEL_OR_PACKAGED)
+    define_trust_model()
+
+
+def define_trust_model() -> None:
     flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
 
 

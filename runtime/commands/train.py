@@ -43,7 +43,9 @@ def define_flags() -> None:
         allow_override=True,  # absl's own logging has a flag of that name, which we do not use
     )
     flags.DEFINE_integer("warmup_step", 200, "Benchmarks: steps before the timing begins.", lower_bound=0)
-    flags.DEFINE_boolean("save_eval_results_to_json", True, "Write evaluation.json, .md and frame_scores.csv.")
+    flags.DEFINE_boolean(
+        "save_eval_results_to_json", True, "Write evaluation.json, .csv, .md, .html and frame_scores.csv."
+    )
     define_threads()
     flags.DEFINE_enum(
         "preset",
@@ -219,9 +221,9 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
 
 def _clear(results: Path) -> None:
     """Delete what a run writes, and nothing else that may lie in the folder."""
-    for name in ("checkpoints", "logs"):
+    for name in ("checkpoints", "logs", "plots"):
         shutil.rmtree(results / name, ignore_errors=True)
-    for name in ("train.jsonl", "evaluation.json", "evaluation.md", "frame_scores.csv"):
+    for name in ("train.jsonl", *(f"evaluation.{kind}" for kind in ("json", "csv", "md", "html")), "frame_scores.csv"):
         (results / name).unlink(missing_ok=True)
 
 
@@ -257,7 +259,8 @@ def _eval_files(model: ModelConfig, train: TrainConfig, workers: Workers) -> lis
 
 
 def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> Any:
-    from runtime.evaluation.evaluate import evaluate, predictor
+    from runtime.evaluation.measure import summary
+    from runtime.evaluation.recorder import Recorder, predictor, record
 
     files = _eval_files(model, train, workers)
     model = as_evaluated(model)
@@ -266,10 +269,11 @@ def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, worker
     def validate(network: Any) -> tuple[Optional[float], dict[str, Any]]:
         if not compiled:
             compiled.append(predictor(network, model))
-        summary = evaluate(compiled[0], files, model, data, train.batch_size, workers).summary()
-        summary.pop("by_threshold")
-        score = summary["frame_auc"] if summary["frame_auc"] is not None else summary["dice_fake"]
-        return score, summary
+        recorder = Recorder(histograms=False, by_threshold=True)
+        record(compiled[0], files, model, data, train.batch_size, workers, recorder)
+        numbers = summary(recorder.detector())
+        numbers.pop("by_threshold")
+        return numbers["dice_fake"] if numbers["frame_auc"] is None else numbers["frame_auc"], numbers
 
     return validate
 
@@ -278,18 +282,22 @@ def _evaluate_checkpoint(
     results: Path, given: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers
 ) -> int:
     """Evaluate the best checkpoint of a run on the validation split, and write the numbers beside it."""
-    from runtime.evaluation.evaluate import evaluate, markdown, predictor, write_results
+    from runtime.evaluation import measure, report
+    from runtime.evaluation.recorder import Recorders, predictor, record
     from runtime.model.export import load_network
 
     network, model, state, folder = load_network(results)
     files = _eval_files(given, train, workers)
     model = as_evaluated(model)
-    measured = evaluate(predictor(network, model), files, model, data, train.batch_size, workers)
+    recorders = Recorders("model")
+    record(predictor(network, model), files, model, data, train.batch_size, workers, recorders)
     if workers.is_chief:
-        summary = measured.summary()
+        detectors = recorders.detectors()
+        summary = measure.summary(detectors["model"])
         about = {"model": str(folder), "step": state.step, "split": flags.FLAGS.eval_split}
         if flags.FLAGS.save_eval_results_to_json:
-            write_results(results, measured, about)
-        print(markdown(summary, f"{folder.name}, split {flags.FLAGS.eval_split}"))
+            title = f"{folder.name}, split {flags.FLAGS.eval_split}"
+            report.write(results, measure.compare(detectors, measure.Settings()), detectors, title, about, True)
+        print(report.summary_markdown(summary, f"{folder.name}, split {flags.FLAGS.eval_split}"))
         print(json.dumps({"frame_auc": summary["frame_auc"], "iou": summary["iou"]}), file=sys.stderr)
     return cli.OK

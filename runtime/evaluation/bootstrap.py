@@ -145,6 +145,8 @@ def _draw(
     ones = np.ones(clusters.size)
     values = {name: float(statistic(ones)) for name, statistic in statistics.items()}
     samples = {name: np.full(resamples, np.nan) for name in statistics}
+    if len(np.unique(clusters)) < MIN_CLUSTERS:
+        return values, samples  # `interval` gives none
     for number, weights in enumerate(resampled_weights(clusters, resamples, seed)):
         for name, statistic in statistics.items():
             samples[name][number] = statistic(weights)

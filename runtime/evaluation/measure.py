@@ -14,10 +14,13 @@ from runtime.evaluation.bootstrap import Statistic
 from runtime.evaluation.metrics import ClusteredAuc, stacked
 from runtime.evaluation.pixel_metrics import PixelHistograms
 from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig, called_fake
+from unet_industrial.config import FAKE_ABOVE
+from unet_industrial.metrics import SegmentationResult
 from unet_industrial.setting import same_setting, setting
 
 TREATMENTS = ("dropped", "worst")
-CALLED = "called_fake"  # 1 where the detector itself said fake: for detectors with thresholds of their own
+AS_GIVEN = "as given"  # video scores that the table itself holds
+SUMMARY_PIXELS = ("iou", "iou_fake", "dice", "dice_fake", "precision", "recall", "marked_real")
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
 # What calling every score 0.5 earns: the row every table begins with.
 CHANCE = {
@@ -39,7 +42,7 @@ class Settings:
     """How to measure.
 
     threshold: a video or frame is called fake above this probability (or score, where a table has no probabilities).
-    Where the table has the column CALLED, that counts instead. None: no operating point.
+    Where the table has the column `called_fake`, that counts instead. None: no operating point.
     cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
     """
 
@@ -98,10 +101,10 @@ def score_statistics(table: pd.DataFrame, settings: Settings) -> dict[str, Stati
 
 
 def verdicts(table: pd.DataFrame, values: np.ndarray, settings: Settings) -> Optional[np.ndarray]:
-    """(N,) bool, whether each row is called fake: by the column CALLED where there is one, else by the threshold; None
-    where there is neither. A row filled with the worst answer (±inf) is called by its sign."""
-    if CALLED in table:
-        return np.where(np.isinf(values), values > 0, table[CALLED].to_numpy() == 1)
+    """(N,) bool, whether each row is called fake: by the column `called_fake` where there is one, else by the
+    threshold; None where there is neither. A row filled with the worst answer (±inf) is called by its sign."""
+    if tables.CALLED in table:
+        return np.where(np.isinf(values), values > 0, table[tables.CALLED].to_numpy() == 1)
     return None if settings.threshold is None else called_fake(values, settings.threshold)
 
 
@@ -238,17 +241,67 @@ def measure_groups(
 
 @dataclass(frozen=True)
 class Detector:
-    """One detector's scores: a normalised video table and, where it has them, frames and pixel histograms by video
-    key."""
+    """One detector's scores.
+
+    Attributes:
+        videos: normalised video table; frames: the same of frames, where it has them.
+        rule: how the video scores were made of the frames' (one of `tables.RULES`), or AS_GIVEN.
+        histograms: pixel histograms by video key.
+        pixels: pixel numbers at every threshold of the reference, over all crops.
+    """
 
     videos: pd.DataFrame
     frames: Optional[pd.DataFrame] = None
+    rule: str = AS_GIVEN
     histograms: Mapping[str, PixelHistograms] = field(default_factory=dict)
+    pixels: Optional[SegmentationResult] = None
 
     @classmethod
-    def from_frames(cls, frames: pd.DataFrame, histograms: Optional[Mapping[str, PixelHistograms]] = None) -> Detector:
-        """Video scores by `tables.to_videos`."""
-        return cls(tables.to_videos(frames), frames, histograms or {})
+    def from_frames(
+        cls,
+        frames: pd.DataFrame,
+        histograms: Optional[Mapping[str, PixelHistograms]] = None,
+        pixels: Optional[SegmentationResult] = None,
+    ) -> Detector:
+        """Video scores by the rule of the product, or the one that `tables.video_rule` names for such scores."""
+        rule = tables.video_rule(frames)
+        return cls(tables.to_videos(frames, rule), frames, rule, histograms or {}, pixels)
+
+
+def summary(detector: Detector) -> dict[str, Any]:
+    """The leading numbers of a detector with frames and pixel counts, without intervals: for logs and the head of
+    evaluation.json. A number that is undefined is None; `by_threshold` holds the reference's pixel numbers.
+
+    Raises:
+        ValueError: it has no frames or no pixel counts.
+    """
+    if detector.frames is None or detector.pixels is None:
+        raise ValueError("a summary needs frames and pixel counts")
+    frames, videos = filled_table(detector.frames, "dropped"), filled_table(detector.videos, "dropped")
+    labels, scores = frames["label"].to_numpy(), frames["score"].to_numpy(dtype=np.float64)
+    pairs = tables.match_pairs(frames)
+    at = detector.pixels.at(FAKE_ABOVE)
+    numbers = {
+        "crops": len(labels),
+        "fake_crops": int(labels.sum()),
+        "clips": len(videos),
+        "fake_clips": int(videos["label"].sum()),
+        "frame_auc": metrics.auc(labels, scores),
+        "video_auc": metrics.auc(videos["label"].to_numpy(), videos["score"].to_numpy()),
+        "paired": metrics.paired_score(scores[pairs[:, 0]], scores[pairs[:, 1]]),
+        "pairs": len(pairs),
+        "mean_score_real": metrics.weighted_mean(scores[labels == 0]),
+        "mean_score_fake": metrics.weighted_mean(scores[labels == 1]),
+        "mask_threshold": FAKE_ABOVE,
+        **{name: at[name] for name in SUMMARY_PIXELS},
+        "by_threshold": {name: number_or_none(value) for name, value in detector.pixels.flat().items() if "@" in name},
+    }
+    return {name: number_or_none(value) for name, value in numbers.items()}
+
+
+def number_or_none(value: Any) -> Any:
+    """NaN (undefined) becomes None, `null` in JSON; all else stays."""
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def evaluate(detector: Detector, settings: Settings) -> dict[str, Any]:
@@ -276,7 +329,7 @@ def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         scores: columns score, state and, if it has one, probability, in the order of `reference`
             (`tables.load_foreign`).
     """
-    table = reference.drop(columns=[name for name in ("probability",) if name in reference]).copy()
+    table = reference.drop(columns=[name for name in ("probability", tables.CALLED) if name in reference]).copy()
     for name in scores:
         table[name] = scores[name].to_numpy()
     return table
@@ -289,7 +342,8 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         detectors: name → detector; all with the same videos (by key), in any order. The first is the one that is
             judged.
     Returns:
-        JSON-able dict: settings, first, detectors {name: `measure.evaluate`}, chance, and differences {name: {"video":
+        JSON-able dict: settings, first, detectors {name: `measure.evaluate`}, video_rules {name: how video scores were
+        made}, chance, and differences {name: {"video":
         {"common": rows both decided, "dropped": {metric: other minus first}, "worst": …}, "frame": the same where both
         have the same frames}}.
     Raises:
@@ -316,6 +370,7 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         "first": names[0],
         "detectors": {name: evaluate(detector, settings) for name, detector in detectors.items()},
         "differences": differences,
+        "video_rules": {name: detector.rule for name, detector in detectors.items()},
         "chance": dict(CHANCE),
     }
 

@@ -1,7 +1,7 @@
 """Pixel measures: per frame as rows, pooled as histograms, so memory does not grow with the number of pixels.
 
 Definitions (peers differ, so they are spelled out):
-* A pixel is *faked* where the mask is above MASK_THRESHOLD, *marked* where the probability is above the threshold.
+* A pixel is *faked* where the mask is above FAKE_ABOVE, *marked* where the probability is above the threshold.
 * IoU and Dice are taken on fakes whose mask is not empty; an empty union cannot occur there. A fake with an empty mask
   has no IoU (NaN) and is counted. A real frame has no IoU either: it has `area`, the share of the crop marked.
 * Pixel AUC: faked against untouched pixels of the same fake frames.
@@ -16,7 +16,8 @@ from typing import Optional
 
 import numpy as np
 
-MASK_THRESHOLD = 0.5
+from unet_industrial.config import FAKE_ABOVE
+
 # Histogram bins are equal in logit, not in probability: networks put most pixels within 1e-4 of 0, which equal-width
 # bins would merge. ±12 is p = 6e-6 … 1 - 6e-6, about where float32 sigmoids lose resolution.
 HISTOGRAM_BINS = 1024
@@ -48,12 +49,12 @@ class PixelCounts:
         return self.marked / self.total if self.total else float("nan")
 
 
-def count_pixels(probability: np.ndarray, mask: np.ndarray, threshold: float = 0.5) -> PixelCounts:
+def count_pixels(probability: np.ndarray, mask: np.ndarray, threshold: float = FAKE_ABOVE) -> PixelCounts:
     """Counts of one crop. probability, mask: one shape, any rank, values in [0, 1]."""
     probability, mask = np.asarray(probability), np.asarray(mask)
     if probability.shape != mask.shape:
         raise ValueError(f"probability {probability.shape} and mask {mask.shape} differ in shape")
-    marked, faked = probability > np.float32(threshold), mask > MASK_THRESHOLD
+    marked, faked = probability > np.float32(threshold), mask > FAKE_ABOVE
     return PixelCounts(int(np.sum(marked & faked)), int(marked.sum()), int(faked.sum()), int(marked.size))
 
 
@@ -102,7 +103,7 @@ class PixelHistograms:
 
     def add_fake(self, probability: np.ndarray, mask: np.ndarray, original: Optional[np.ndarray] = None) -> None:
         """Add one fake frame. original: the model's probabilities on the original's crop at the same index and box."""
-        faked = np.asarray(mask) > MASK_THRESHOLD
+        faked = np.asarray(mask) > FAKE_ABOVE
         on_faked = histogram(np.asarray(probability)[faked])
         self.faked += on_faked
         self.untouched += histogram(np.asarray(probability)[~faked])

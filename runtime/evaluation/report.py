@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Optional
 
-from runtime.evaluation import measure, plots
+from runtime.evaluation import measure, plots, tables
 from runtime.evaluation.measure import Detector
 
 # Measured numbers as text: Markdown tables and flat CSV rows.
@@ -262,11 +262,25 @@ def interval_text(settings: Mapping[str, Any]) -> str:
     )
 
 
+def rules_text(rules: Mapping[str, str]) -> str:
+    """How video scores were made, in one line: names of detectors by rule."""
+    by_rule: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        by_rule.setdefault(rule, []).append(name)
+    return "video scores: " + "; ".join(f"{rule} ({', '.join(names)})" for rule, names in by_rule.items())
+
+
 def threshold_text(settings: Mapping[str, Any]) -> str:
     """The operating point and the calibration bins, in one line."""
     threshold = settings["threshold"]
     point = "no operating point given" if threshold is None else f"called fake above {threshold:g}"
     return f"{point}; ECE over {settings['ece_bins']} equal bins; log loss clipped at {settings['log_loss_clip']:g}"
+
+
+def method_texts(document: Mapping[str, Any]) -> list[str]:
+    """How everything was measured, a line each."""
+    settings = document["settings"]
+    return [interval_text(settings), threshold_text(settings), rules_text(document["video_rules"])]
 
 
 # One self-contained HTML page: tables, plots inside as data, nothing loaded from anywhere.
@@ -297,10 +311,9 @@ PLOT_TEXT = {
 
 def html_page(document: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
     """The page of an evaluation document (see `report.write`) with its plots embedded."""
-    settings = document["settings"]
     title = escape(str(document["title"]))
     facts = [f"{escape(str(key))}: {escape(str(value))}" for key, value in document["about"].items()]
-    facts += [escape(interval_text(settings)), escape(threshold_text(settings))]
+    facts += [escape(text) for text in (*method_texts(document),)]
     body = [f"<h1>{title}</h1>", items(facts)]
     body += [figure(path, PLOT_TEXT.get(name, name)) for name, path in plots.items()]
     body += [table(entry) for entry in tables_of(document)]
@@ -383,19 +396,21 @@ def write(
     detectors: Mapping[str, Detector],
     title: str = "Evaluation",
     about: Optional[Mapping[str, Any]] = None,
-    extra: Optional[Mapping[str, Any]] = None,
+    frame_table: bool = False,
 ) -> dict[str, Path]:
-    """Write everything under `folder` and return {kind: path}.
+    """Write everything under `folder` and return {kind: path}. Where the first detector has pixel counts, the JSON
+    begins with `about` and its `measure.summary`.
 
     Args:
         result: `measure.compare(detectors, …)` (of one detector as well).
         about: provenance to print and keep (model, record files, hashes, command).
-        extra: more entries for the top level of the JSON.
+        frame_table: write the first detector's frames too, as `compare` reads them.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    first = detectors[result["first"]]
     document = {
-        **dict(extra or {}),
+        **({} if first.pixels is None else {**dict(about or {}), **measure.summary(first)}),
         "schema_version": SCHEMA_VERSION,
         "title": title,
         "about": dict(about or {}),
@@ -409,6 +424,9 @@ def write(
         "markdown": _write(folder / "evaluation.md", markdown_text),
         "html": _write(folder / "evaluation.html", html_page(document, drawn)),
     }
+    if frame_table and first.frames is not None:
+        written["frames"] = folder / tables.FRAME_TABLE
+        tables.write_frames(written["frames"], first.frames)
     return {**written, **{f"plot_{name}": path for name, path in drawn.items()}}
 
 
@@ -454,13 +472,23 @@ def table_csv(result: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
+def summary_markdown(summary: Mapping[str, Any], title: str) -> str:
+    """A small table of the leading numbers of `measure.summary`, four digits each."""
+    lines = [f"## {cell(title)}", "", "| number | value |", "| --- | --- |"]
+    for name, value in summary.items():
+        if name not in ("by_threshold", "mask_threshold"):
+            text = "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+            lines.append(f"| {name} | {text} |")
+    lines += ["", f"Masks are cut at {summary['mask_threshold']}; chance is 0.5 for both AUCs and for `paired`."]
+    return "\n".join(lines) + "\n"
+
+
 def markdown(document: Mapping[str, Any]) -> str:
     """The tables a README quotes: all detectors with chance, undecided both ways, pixels, groups, differences,
     notes."""
-    settings = document["settings"]
     lines = [f"# {cell(document['title'])}", ""]
     lines += [f"- {cell(key)}: {cell(value)}" for key, value in document["about"].items()]
-    lines += [f"- {interval_text(settings)}", f"- {threshold_text(settings)}", ""]
+    lines += [f"- {cell(text)}" for text in method_texts(document)] + [""]
     for table in tables_of(document):
         lines += [f"## {cell(table.heading)}", ""]
         lines += [cell(table.intro), ""] if table.intro else []

@@ -22,7 +22,7 @@ from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import TOO_SHORT, Frame, Limits, VideoError
 from mask_generation.video.writer import video_file
 from runtime.evaluation import measure, plots, report, tables
-from runtime.evaluation.measure import CALLED, Settings
+from runtime.evaluation.measure import Settings
 from runtime.scoring.video_score import verdict
 
 # A video file → the same video as it arrives after compression, scaling, dropped frames, blur, noise or re-sharing.
@@ -252,7 +252,7 @@ def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) ->
         if by_path["probability"].notna().any():
             scored["probability"] = videos["path"].map(by_path["probability"])
         if by_path["verdict"].notna().any():
-            scored[CALLED] = videos["path"].map(by_path["verdict"] == "fake").astype(np.int64)
+            scored[tables.CALLED] = videos["path"].map(by_path["verdict"] == "fake").astype(np.int64)
         measured[kind, level] = measure.measure(scored, settings)
     curves = []
     for kind in _kinds(table):

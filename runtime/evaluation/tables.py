@@ -12,6 +12,7 @@ Columns of a frame table (`frame_scores.csv`); those without * may be missing an
     state         ok, or why there is no score [ok / undecided]
     called_fake   1 where the detector's own verdict is "fake" [score or probability above the threshold of `Settings`]
     face_px       side of the face box in source pixels        skin_tone   any label
+    iou, dice     of the frame's mask; empty for reals and fakes without a mask     area   share of the crop marked
 A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
 """
 
@@ -20,9 +21,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Callable, Optional
 
 import numpy as np
 import pandas as pd
+
+from mask_generation.datasets.splits import connected
+from runtime.scoring import video_score
+from runtime.scoring.video_score import AggregateConfig
+from unet_industrial import files
 
 # Which rows belong together: the key of a video, its person, its original, and the groups a breakdown prints.
 #
@@ -61,23 +68,13 @@ def identity_clusters(identities: Sequence[Iterable[str]]) -> np.ndarray:
         identities: N collections of identity names, e.g. {"183", "253"} for a swap between two people. A row without
             any is an error: it would be its own person and make every interval too narrow.
     """
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
     rows = [[str(name) for name in names] for names in identities]
     for number, names in enumerate(rows):
         if not names:
             raise ValueError(f"row {number} names no identity")
-        for name in names:
-            parent.setdefault(name, name)
-            parent[root(name)] = root(names[0])
+    root = connected(rows)
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(root(names[0]), len(numbers)) for names in rows], dtype=np.int64)
+    return np.array([numbers.setdefault(root[names[0]], len(numbers)) for names in rows], dtype=np.int64)
 
 
 def split_identities(text: str) -> list[str]:
@@ -163,7 +160,11 @@ def resolve_video(name: str, keys: Iterable[str]) -> str:
     )
 
 
+FRAME_TABLE = "frame_scores.csv"
 REQUIRED = ("video", "label", "score")
+PIXEL_COLUMNS = ("iou", "dice", "area")
+CALLED = "called_fake"
+DERIVED = ("key", "cluster", "face_size")
 UNDECIDED_STATE = "undecided"
 MISSING_STATE = "missing"
 
@@ -287,28 +288,79 @@ def from_records(rows: pd.DataFrame) -> pd.DataFrame:
     return table[[*leading, *(name for name in table.columns if name not in leading)]]
 
 
+def write_frames(path: Path, frames: pd.DataFrame) -> None:
+    """A normalised frame table as CSV that `load_frames` reads back; what normalising derives is left out."""
+    kept = frames.drop(columns=[name for name in DERIVED if name in frames])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, kept.to_csv(index=False))
+
+
 def load_frames(path: Path) -> pd.DataFrame:
     """A normalised frame (or video) table from CSV."""
     return normalise(read_csv(Path(path)), str(path))
 
 
-def to_videos(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row a video: the mean over frames of the highest-scoring face (SBI's rule); NaN if no frame has a score.
+PRODUCT_RULE = "video_score"  # what `score` does: `runtime.scoring.video_score` over the tracks of the video
+HIGHEST_FACE_MEAN = "mean of the highest face"  # over frames, the rule of SBI; takes scores on any scale
 
-    frames: normalised. Other columns are the video's own; face_px is the median. Frame probabilities are left out:
-    their mean is not a probability of the video.
+
+def video_rule(frames: pd.DataFrame) -> str:
+    """The rule from frames to a video for such scores: the product's, which needs scores in [0, 1]; HIGHEST_FACE_MEAN
+    for others, such as the blur of a crop."""
+    scores = frames["score"].dropna()
+    return PRODUCT_RULE if scores.between(0, 1).all() else HIGHEST_FACE_MEAN
+
+
+def to_videos(frames: pd.DataFrame, rule: str = PRODUCT_RULE, config: Optional[AggregateConfig] = None) -> pd.DataFrame:
+    """One row a video; score NaN if no frame has one.
+
+    Args:
+        frames: normalised. Other columns are the video's own; face_px is the median. Frame probabilities are left
+            out: their mean is not a probability of the video.
+        rule: one of RULES. Numbers of the product are by PRODUCT_RULE, those by another rule are labelled with it.
+        config: settings of PRODUCT_RULE; None: its defaults.
+    Raises:
+        ValueError: the rule does not exist or cannot take such scores.
     """
-    per_frame = frames.groupby(["key", "frame_index"], sort=False)["score"].max()  # max skips NaN
-    score = per_frame.groupby("key", sort=False).mean()
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
+    score = RULES[rule](frames, config)
     videos = frames.drop_duplicates("key").reset_index(drop=True).assign(frame_index=0, track=0)
     videos["score"] = videos["key"].map(score)
-    videos = videos.drop(columns=[name for name in ("probability", "group") if name in videos])
+    videos = videos.drop(columns=[name for name in ("probability", "group", CALLED, *PIXEL_COLUMNS) if name in videos])
     scored = videos["score"].notna()
     videos["state"] = np.where(scored, "ok", np.where(videos["state"] == "ok", UNDECIDED_STATE, videos["state"]))
     if "face_px" in frames:
         videos["face_px"] = videos["key"].map(frames.groupby("key")["face_px"].median())
         videos["face_size"] = face_size(videos["face_px"])
     return videos
+
+
+def _by_video_score(frames: pd.DataFrame, config: Optional[AggregateConfig]) -> pd.Series:
+    """Tracks are faces, frames in order of time: what `score` gives to the same function."""
+    ordered = frames.sort_values("frame_index", kind="stable")
+    tracks: dict[str, list[np.ndarray]] = {}
+    for (key, _), scores in ordered.groupby(["key", "track"])["score"]:
+        tracks.setdefault(key, []).append(scores.to_numpy(dtype=np.float64))
+    return pd.Series({key: _video_score_or_nan(parts, config) for key, parts in tracks.items()}, dtype=np.float64)
+
+
+def _video_score_or_nan(tracks: list[np.ndarray], config: Optional[AggregateConfig]) -> float:
+    try:
+        return video_score.video_score(tracks, config=config).score
+    except video_score.NoFaceError:
+        return float("nan")
+
+
+def _by_highest_face_mean(frames: pd.DataFrame, config: Optional[AggregateConfig]) -> pd.Series:
+    per_frame = frames.groupby(["key", "frame_index"], sort=False)["score"].max()  # max skips NaN
+    return per_frame.groupby("key", sort=False).mean()
+
+
+RULES: dict[str, Callable[[pd.DataFrame, Optional[AggregateConfig]], pd.Series]] = {
+    PRODUCT_RULE: _by_video_score,
+    HIGHEST_FACE_MEAN: _by_highest_face_mean,
+}
 
 
 def load_labels(path: Path) -> pd.DataFrame:

@@ -7,7 +7,6 @@ else. Plain TensorFlow operations only: newer TensorFlow loads it, TF Serving se
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -18,13 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 import unet_industrial
+from runtime.model.saved_model import METADATA_FORMAT, load_model, write_metadata
 from runtime.training import checkpoint
 from unet_industrial.config import TOP_SHARE, ModelConfig
 from unet_industrial.dataset import normalise
 from unet_industrial.train_step import frame_score, make_network, network_input
 
-METADATA_FILE = "model.json"  # in assets.extra, where TF Serving expects what it should leave alone
-METADATA_FORMAT = 1
 AGREEMENT = 1e-5  # largest difference of a probability allowed between the live and the exported model
 SCORER = "top_mean"  # frame score: mean of the highest TOP_SHARE of a crop's probabilities
 
@@ -104,9 +102,7 @@ def export(
         if not error <= AGREEMENT:
             raise ExportError(f"the exported model differs from the live one by {error:.2e} (allowed {AGREEMENT:g})")
         metadata = describe(network, config, about or {}, error)
-        extra = temporary / "assets.extra"
-        extra.mkdir(exist_ok=True)
-        (extra / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        write_metadata(temporary, metadata)
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(temporary, folder)
@@ -122,43 +118,10 @@ def worst_difference(module: ServingModule, saved: Path, config: ModelConfig) ->
     ramp = np.broadcast_to(np.linspace(0, 255, side, dtype=np.uint8)[:, None, None], (side, side, 3))
     flat = [np.full((side, side, 3), level, np.uint8) for level in (0, 255)]
     images = tf.constant(np.stack([rng.integers(0, 256, (side, side, 3), np.uint8), ramp, *flat]))
-    loaded = tf.saved_model.load(str(saved)).signatures["serving_default"](images=images)
+    model = load_model(saved, trust=True)  # it was written a moment ago, by `export`
+    loaded = model.signature(images=images)
     live = module.serve(images)
     return max(float(tf.reduce_max(tf.abs(loaded[name] - live[name]))) for name in ("mask", "frame_score"))
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """The metadata of an exported model.
-
-    Raises:
-        ExportError: it has none that can be read.
-    """
-    path = Path(folder) / "assets.extra" / METADATA_FILE
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{folder} was not made by `export`: {path.name}: {error}") from error
-    if metadata.get("format") != METADATA_FORMAT:
-        raise ExportError(f"{path}: format {metadata.get('format')!r}, this version reads {METADATA_FORMAT}")
-    return metadata
-
-
-def exported_predictor(folder: Path) -> tuple[Any, ModelConfig, dict[str, Any]]:
-    """(predict, configuration, what it is) of an exported model, for `evaluate`."""
-    metadata = read_metadata(folder)
-    loaded = tf.saved_model.load(str(folder))
-    signature = loaded.signatures["serving_default"]
-
-    def predict(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        levels = tf.cast(
-            tf.round((images + 1.0) * 127.5), tf.uint8
-        )  # the inverse of `normalise`, exact on whole levels
-        out = signature(images=levels)
-        return out["mask"], out["frame_score"]
-
-    predict.model = loaded  # type: ignore[attr-defined]  # the signature holds no reference to its own variables
-    config = ModelConfig.from_dict({**metadata["model"], "in_channels": 3, "features": "rgb"})
-    return predict, config, {"saved_model": str(folder), "weights_sha256": metadata["weights_sha256"]}
 
 
 def describe(network: Any, config: ModelConfig, about: dict[str, Any], error: float) -> dict[str, Any]:

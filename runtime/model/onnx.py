@@ -5,13 +5,13 @@ Needs `pip install deepfake-unet-industrial[onnx]`.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 
 from runtime.model.saved_model import LoadedModel
+from unet_industrial.files import write_bytes
 
 OPSET = 17
 AGREEMENT = 1e-5  # largest difference of a probability, as between the SavedModel and the live model
@@ -58,9 +58,7 @@ def export_onnx(model: LoadedModel, path: Union[str, Path]) -> float:
         raise OnnxError(f"{model.path}: in ONNX Runtime it differs by {difference:.2e} (allowed {AGREEMENT:g})")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_bytes(path, data)
     return difference
 
 

@@ -6,23 +6,31 @@ version's own code on first use, in the user's cache. `tools/pack_weights.py` ma
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import io
 import json
+import logging
 import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 import unet_industrial
-from runtime.model.saved_model import METADATA_PATH, ModelError
+from runtime.model import saved_model
+from runtime.model.saved_model import ModelError
+from unet_industrial.files import locked
 
 FOLDER = Path(__file__).parent / "weights"
 WEIGHTS_FILE, METADATA_FILE = FOLDER / "tinyunet.npz", FOLDER / "model.json"
 WEIGHTS_SHA256 = "19533eec418b1439f129f3c5f5ded8d45f00f8420fe6f2c673ddda7c7836d444"
 CACHE_VARIABLE = "DEEPFAKE_UNET_CACHE"  # overrides where the SavedModel is kept
+
+log = logging.getLogger(__name__)
 
 
 def available() -> bool:
@@ -69,22 +77,24 @@ def build_network() -> tuple[Any, Any]:
 def model_folder() -> Path:
     """The SavedModel of the shipped weights; made on first use, some seconds.
 
+    A SavedModel is a program, and a cache is a folder that others may write to. So what lies there is used only if its
+    hash is the one remembered, outside the cache, when this installation built it; anything else is passed over.
+
     Raises:
         ModelError: this installation holds no weights, or damaged ones.
     """
     if not available():
         raise ModelError(f"{FOLDER} holds no weights: give --model=FOLDER, as `python -m runtime export` writes it")
-    name = hashlib.sha256(
+    version = hashlib.sha256(
         b"\0".join([unet_industrial.__version__.encode(), WEIGHTS_SHA256.encode(), METADATA_FILE.read_bytes()])
     ).hexdigest()[:16]
-    folder = _cache() / name
-    if not (folder / METADATA_PATH).is_file():
-        _build(folder)
-    return folder
+    cache = _cache()
+    with locked(cache):  # several processes that start at once build one model
+        return _find(cache, version) or _build(cache, version)
 
 
 def _cache() -> Path:
-    """A folder that only this user can write to."""
+    """The folder for built models, or a temporary one for this process alone where that cannot be written to."""
     base = os.environ.get(CACHE_VARIABLE) or os.environ.get("XDG_CACHE_HOME")
     folder = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"
     folder = folder if os.environ.get(CACHE_VARIABLE) else folder / "deepfake-unet-industrial"
@@ -94,23 +104,59 @@ def _cache() -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="deepfake-unet-"))
+    return _own_folder()
 
 
-def _build(folder: Path) -> None:
+@functools.cache
+def _own_folder() -> Path:
+    """A folder only for this process and those it starts, removed when it ends."""
+    folder = tempfile.mkdtemp(prefix="deepfake-unet-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _find(cache: Path, version: str) -> Optional[Path]:
+    """The model of that version in the cache that this installation built, whole and unchanged; None without one."""
+    for folder in sorted(cache.glob(f"{version}-*")):
+        try:
+            built = saved_model.pinned().get(saved_model.program_sha256(folder)) == _origin(folder)
+        except (ModelError, OSError) as error:
+            log.warning("%s is passed over: %s", folder, error)
+            continue
+        if built:
+            return folder
+        log.warning("%s is passed over: this installation did not build it, or it was changed since", folder)
+    return _unpinned.get(version)
+
+
+_unpinned: dict[str, Path] = {}  # version → model built by this process, where its hash could not be remembered
+
+
+def _origin(folder: Path) -> str:
+    """The note beside the hash: a user's own export, trusted elsewhere, is still not the shipped model."""
+    return f"built from the shipped weights: {folder.resolve()}"
+
+
+def _build(cache: Path, version: str) -> Path:
+    """Make the SavedModel, remember its hash, and only then give it its name."""
     from runtime.model.export import export
 
     network, config = build_network()
-    described = read_description()
-    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    about = {name: value for name, value in described.items() if name not in ("model", "versions")}
-    export(network, config, temporary / "model", about)
+    about = {name: value for name, value in read_description().items() if name not in ("model", "versions")}
+    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
     try:
-        os.rename(temporary / "model", folder)
-    except OSError:  # another process was faster
-        if not (folder / METADATA_PATH).is_file():
-            raise
+        export(network, config, temporary / "model", about)
+        folder = cache / f"{version}-{saved_model.program_sha256(temporary / 'model')[:16]}"
+        try:
+            saved_model.pin(temporary / "model", _origin(folder))
+        except OSError as error:  # it cannot be told from a foreign one later, so it is for this process alone
+            log.warning("%s: %s; the model is built anew at every start", saved_model.pin_file(), error.strerror)
+            folder = _unpinned[version] = _own_folder() / version
+        if folder.is_symlink() or folder.is_file():  # what _find passed over
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+        shutil.move(str(temporary / "model"), folder)
     finally:
-        for leftover in sorted(temporary.rglob("*"), reverse=True):
-            leftover.unlink() if leftover.is_file() else leftover.rmdir()
-        temporary.rmdir()
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,8 +1,9 @@
-"""Exported models: is it trusted, does it have the right signature, what came with it, and prediction in batches.
+"""SavedModels: the one place that loads them, reads their metadata and decides whether they may run.
 
 A SavedModel is a program: loading one from a stranger is running the stranger's code (TensorFlow's SECURITY.md). So a
 model is loaded only if it came with this installation (`default_model`), or its hash is among those that this user's
-own `export` pinned on this machine (`pin`), or the caller says `trust=True` (`--trust_model`).
+own `export` pinned on this machine (`pin`), or the caller says `trust=True` (`--trust_model`). Every subcommand and
+`runtime.score_video` come through here.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 
-from unet_industrial.config import FACE_MARGIN
+from unet_industrial.config import FACE_MARGIN, ConfigError, ModelConfig
+from unet_industrial.files import locked, update_digest, write_json
 
-METADATA_PATH = Path("assets.extra") / "model.json"
+METADATA_PATH = Path("assets.extra") / "model.json"  # where TF Serving expects what it should leave alone
+METADATA_FORMAT = 1
 PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
 PACKAGED = "runtime.model.packaged"  # the shipped model's module; `model_folder()` gives its folder
 DEFAULT_BATCH = 16
-_CHUNK = 1 << 20
 
 
 class ModelError(Exception):
@@ -75,6 +77,31 @@ class LoadedModel:
             raise ModelError(f"{self.path}: the model returned values that are not finite; export it again")
         return masks, scores
 
+    def predictor(self) -> Callable[[Any], tuple[Any, Any]]:
+        """For `evaluate`, on tensors: (B,S,S,3) float32 crops in [-1, 1] → (B,S,S,1) masks and (B,) frame scores.
+
+        Whole grey levels come back from [-1, 1] exactly, so it sees the bytes that `predict` would be given.
+        """
+        import tensorflow as tf
+
+        def predict(images: Any) -> tuple[Any, Any]:
+            levels = tf.cast(tf.round((images + 1.0) * 127.5), tf.uint8)  # the inverse of `dataset.normalise`
+            out = self.signature(images=levels)
+            return out["mask"], out["frame_score"]
+
+        return predict
+
+    def crops(self) -> ModelConfig:
+        """The crops it takes, as `dataset` wants to know them: their side, in colour, without filters beside them.
+
+        Raises:
+            ModelError: its crops are of a size that record files are not resized to.
+        """
+        try:
+            return ModelConfig(input_size=self.input_size)
+        except ConfigError as error:
+            raise ModelError(f"{self.path}: {error}") from error
+
 
 def _program_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
@@ -97,9 +124,7 @@ def program_sha256(folder: Union[str, Path]) -> str:
     for path in _program_files(folder):
         name = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
         digest.update(b"%d:%s:%d:" % (len(name), name, path.stat().st_size))
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(_CHUNK), b""):
-                digest.update(block)
+        update_digest(digest, path)
     return digest.hexdigest()
 
 
@@ -120,14 +145,19 @@ def pinned() -> dict[str, str]:
     return {str(key): str(note) for key, note in entries.items()} if isinstance(entries, dict) else {}
 
 
-def pin(folder: Union[str, Path]) -> str:
-    """Trust this model from now on, for this user; returns its hash. `export` calls it for what it has just made."""
+def pin(folder: Union[str, Path], note: str = "") -> str:
+    """Trust this model from now on, for this user; returns its hash. Called for what has just been made here.
+
+    Args:
+        note: kept beside the hash; empty: the folder's path.
+    Raises:
+        OSError: it cannot be remembered.
+    """
     sha256 = program_sha256(folder)
     path = pin_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({**pinned(), sha256: str(Path(folder).resolve())}, indent=2), encoding="utf-8")
-    os.replace(temporary, path)
+    with locked(path.parent):  # two exports at once must not forget each other
+        write_json(path, {**pinned(), sha256: note or str(Path(folder).resolve())})
     return sha256
 
 
@@ -135,7 +165,7 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
     """(content, SHA-256) of a SavedModel's model.json; ({}, None) if there is none.
 
     Raises:
-        ModelError: the file is there but is not a JSON object.
+        ModelError: the file is there but is not a JSON object, or of another format.
     """
     path = Path(folder) / METADATA_PATH
     try:
@@ -150,6 +180,8 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
         raise ModelError(f"{path}: damaged ({error})") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a JSON object is needed")
+    if content.get("format", METADATA_FORMAT) != METADATA_FORMAT:
+        raise ModelError(f"{path}: format {content['format']!r}, this version reads {METADATA_FORMAT}")
     return content, hashlib.sha256(data).hexdigest()
 
 
@@ -163,9 +195,7 @@ def write_metadata(folder: Union[str, Path], content: dict[str, Any]) -> None:
     """Replace model.json, atomically."""
     path = Path(folder) / METADATA_PATH
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, content)
 
 
 def check_trust(folder: Path, sha256: str, trust: bool) -> None:

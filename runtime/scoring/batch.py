@@ -1,4 +1,8 @@
-"""A folder of videos → results on disk, one file each, so that a run that was killed goes on where it stopped."""
+"""A folder of videos → results on disk, one file each, so that a run that was killed goes on where it stopped.
+
+Videos are scored over the processes of `mask_generation.parallel.processes`, or on Ray: each scores one file after
+another and writes its result. They may die: a file that crashes or hangs a decoder costs its own row and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -16,140 +20,31 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mask_generation.parallel import processes as workers
-from mask_generation.parallel import ray
+from mask_generation.parallel import processes, ray
 from mask_generation.video.types import TIMEOUT, UNREADABLE, VideoError, printable
 from mask_generation.video.writer import VIDEO_SUFFIXES
 from runtime.scoring import drawing
 from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
-
-# Many videos over processes that may die: a file that crashes or hangs a decoder costs its own row and nothing else.
-#
-# The processes are those of `mask_generation.parallel.processes`; what they do here is to score one file and write
-# its result.
+from unet_industrial import files
 
 FILE_LIMIT_S = 900.0  # for one video, however long
-
-
-class PoolError(Exception):
-    """No worker can be started, or none can go on; the message says why."""
-
-
-class OutputError(workers.CannotWrite):
-    """A result cannot be written; ends the run."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One file: `path` as bytes of the file system, `name` as reported, `key` of its result."""
-
-    path: bytes
-    name: str
-    key: str
-
-
-@dataclasses.dataclass(frozen=True)
-class WorkerSetup:
-    """What a worker needs. `build(setup)` makes its scorer (`build_scorer`, unless tested), and
-    `finish(scorer, job, result)` turns a result with pictures into one on disk."""
-
-    model: str
-    trust: bool
-    config: ScoreConfig
-    threads: int
-    finish: Callable[[Any, Job, VideoResult], VideoResult]
-    build: Callable[[WorkerSetup], Any]
-
-
-def build_scorer(setup: WorkerSetup) -> Any:
-    """Load model and detector in this process, with its share of the cores."""
-    import cv2
-    import tensorflow as tf
-
-    from runtime.model.saved_model import load_model
-    from runtime.scoring.scorer import Scorer
-
-    cv2.setNumThreads(setup.threads)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.threading.set_intra_op_parallelism_threads(setup.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(setup.threads)
-    scorer = Scorer(load_model(setup.model, setup.trust), setup.config)
-    scorer.warm_up()
-    return scorer
-
-
-def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
-    """In the worker: score a file and write what came of it; the pictures stay there."""
-    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
-
-
-def score_all(
-    jobs: Sequence[Job],
-    setup: WorkerSetup,
-    processes: int | None,
-    timeout_s: float,
-    error_log: Path,
-    ray_address: str = "",
-) -> Iterator[tuple[Job, VideoResult]]:
-    """Score every job, in whatever order they finish.
-
-    Args:
-        processes: how many at most; None, on Ray: as many as the cluster has room for.
-        timeout_s: seconds one file may take before its worker is killed.
-        error_log: file to which the trace of an unexpected error is appended.
-        ray_address: of a Ray cluster to work on, see `mask_generation.parallel.ray`; "": processes on this machine.
-    Raises:
-        PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
-    """
-    work = workers.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
-
-    def limit_s(job: Job) -> float:
-        return timeout_s
-
-    def again(job: Job, answer: workers.Answer) -> None:
-        """A file that ended its worker, or kept it too long, is not tried twice in a run."""
-
-    try:
-        if ray_address:
-            answers = ray.run(jobs, work, ray_address, processes, limit_s, again)
-        else:
-            answers = workers.run(jobs, work, processes or 1, limit_s, again)
-        for job, answer in answers:
-            yield job, _result(job, answer, timeout_s, error_log)
-    except workers.WorkersError as error:
-        raise PoolError(str(error)) from error
-
-
-def _result(job: Job, answer: workers.Answer, timeout_s: float, error_log: Path) -> VideoResult:
-    name = printable(job.path)
-    if answer.kind == workers.DONE:
-        return answer.content
-    if answer.kind == workers.LATE:
-        return VideoResult(name, TIMEOUT, f"took longer than {timeout_s:g} s (--timeout_s)")
-    if answer.kind == workers.DIED:
-        reason = f"the process that read it ended ({answer.content}); damaged or too large"
-        return VideoResult(name, UNREADABLE, reason)
-    summary, trace = answer.content
-    with error_log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{job.name}\n{trace}\n")
-    return VideoResult(name, UNREADABLE, f"unexpected error, see {error_log.name}: {summary}"[:300])
-
-
-def default_workers(files: int) -> int:
-    """One process a core and no more than files; on a GPU at most four share it."""
-    cores = workers.cpu_cores()
-    return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, files))
-
-
 RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
 LOCK = ".running"
+ERROR_LOG = "errors.log"
 
 log = logging.getLogger(__name__)
 
 
 class InputError(Exception):
     """The input is missing or holds no video."""
+
+
+class PoolError(Exception):
+    """No worker can be started, or none can go on; the message says why."""
+
+
+class OutputError(processes.CannotWrite):
+    """A result cannot be written; ends the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,12 +59,12 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
     """Videos among files and folders (searched in depth, links to folders not followed), sorted by name.
 
     A file that is named itself is scored whatever its name. Hidden files, and what lies in the output folder, are left
-    out without a word.
+    out silently.
 
     Raises:
         InputError: an input does not exist or cannot be read, or there is no video at all.
     """
-    files: dict[bytes, None] = {}
+    videos: dict[bytes, None] = {}
     skipped: dict[bytes, None] = {}
     own = os.fsencode(os.path.realpath(output))
     for given in inputs:
@@ -177,7 +72,7 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
         if not os.path.isdir(path):
             if not os.path.lexists(path):
                 raise InputError(f"{printable(path)}: no such file or folder (--input)")
-            files[path] = None
+            videos[path] = None
             continue
 
         for folder, folders, names in os.walk(path, onerror=_refuse):
@@ -188,99 +83,14 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
                 if name.startswith(b"."):
                     continue
                 is_video = os.fsdecode(name).lower().endswith(VIDEO_SUFFIXES)
-                (files if is_video else skipped)[os.path.join(folder, name)] = None
-    if not files:
+                (videos if is_video else skipped)[os.path.join(folder, name)] = None
+    if not videos:
         raise InputError(f"no video among {len(skipped)} files in {', '.join(map(printable, inputs))} (--input)")
-    return Found(tuple(files), tuple(skipped))
+    return Found(tuple(videos), tuple(skipped))
 
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"{printable(error.filename or '')}: {error.strerror} (--input)") from error
-
-
-def job_for(path: bytes, fingerprint: str) -> Job:
-    """The job of a file; its key changes with the file's name, size or time, the settings and the model."""
-    try:
-        status = os.stat(path)
-        state = f"{status.st_size}:{status.st_mtime_ns}"
-    except (OSError, ValueError):
-        state = "missing"
-    digest = hashlib.sha256(b"\0".join([os.path.abspath(path), state.encode(), fingerprint.encode()]))
-    return Job(path, printable(path), digest.hexdigest()[:24])
-
-
-def safe_stem(path: bytes) -> str:
-    """Part of a file's name that is harmless in every file system, shell and page: letters, digits, _ and - inside."""
-    stem = os.path.splitext(os.path.basename(path))[0].decode("utf-8", "replace")
-    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_")[:40] or "video"
-
-
-def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
-    """In the worker: write the pictures, then the result; the result's file says that all is there.
-
-    Raises:
-        OutputError: something cannot be written.
-    """
-    folder = Path(output)
-    name = f"{safe_stem(job.path)}-{job.key[:8]}"
-    try:
-        result = _with_pictures(folder, name, job, result)
-        if overlay_video and result.rows and result.state in SCORED:
-            result = _with_video(folder / MASKS / f"{name}.mp4", scorer, job, result)
-        write_result(folder / RESULTS / f"{job.key}.json", result)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written to: {error.strerror or error}") from error
-    return result
-
-
-def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> VideoResult:
-    if not result.pictures:
-        return result
-    said = "no score" if result.score is None else f"score {result.score:.2f}"
-    verdict = f", {result.verdict}" if result.verdict else ""
-    title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {said}"
-    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.overlay_picture(result.pictures, title))
-    thumbnails = tuple(
-        {
-            "time_s": round(item.time_s, 2),
-            "face": item.track,
-            "score": round(item.score, 3),
-            "jpeg": drawing.thumbnail(item),
-        }
-        for item in result.pictures
-    )
-    return dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
-
-
-def _with_video(path: Path, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
-    """The answer stands even where its video cannot be drawn."""
-    from runtime.scoring.overlay_video import DrawError, write_overlay_video
-
-    try:
-        write_overlay_video(job.path, path, scorer)
-    except (VideoError, DrawError) as error:
-        log.warning("no overlay video: %s", error)
-        return result
-    return dataclasses.replace(result, overlay_video=f"{MASKS}/{path.name}")
-
-
-def write_result(path: Path, result: VideoResult) -> None:
-    """Write one result, atomically: a file with this name is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    content = {"format": RESULT_FORMAT, **result.to_dict()}
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_result(path: Path) -> VideoResult | None:
-    """A result written before; None where there is none or it cannot be used (the video is then scored again)."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 @contextlib.contextmanager
@@ -314,13 +124,13 @@ class FolderRun:
 
 
 def score_folder(
-    files: Sequence[bytes],
+    paths: Sequence[bytes],
     output: Path,
     model: str,
     fingerprint: str,
     config: ScoreConfig,
     trust: bool = False,
-    processes: int | None = None,
+    num_processes: int | None = None,
     timeout_s: float = FILE_LIMIT_S,
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
@@ -330,13 +140,13 @@ def score_folder(
 
     Args:
         fingerprint: of settings and model, see `ScoreConfig.fingerprint`.
-        processes: how many; None: one a core.
+        num_processes: how many; None: one a core.
         ray_address: of a Ray cluster; "": processes on this machine.
         progress: called with each result and whether it came from an earlier run.
     Raises:
         PoolError: no worker can be started.
     """
-    jobs = [job_for(path, f"{fingerprint}:{overlay_video}") for path in files]
+    jobs = [job_for(path, f"{fingerprint}:{overlay_video}") for path in paths]
     results: dict[str, VideoResult] = {}
     for job in jobs:
         before = read_result(output / RESULTS / f"{job.key}.json")
@@ -351,20 +161,204 @@ def score_folder(
     count: int | None = 0
     if todo:
         # On Ray without a number: as many as the cluster has room for.
-        count = processes or (None if ray_address else default_workers(len(todo)))
+        count = num_processes or (None if ray_address else default_processes(len(todo)))
         count = min(count, len(todo)) if count else None
         setup = WorkerSetup(
             model,
             trust,
             config,
-            threads=max(1, workers.cpu_cores() // count) if count and not ray_address else 1,
+            threads=max(1, processes.cpu_cores() // count) if count and not ray_address else 1,
             finish=functools.partial(finish, str(output), overlay_video),
             build=build_scorer,
         )
-        log_file = output / "errors.log"
-        for job, result in score_all(todo, setup, count, timeout_s, log_file, ray_address):
+        for job, result in score_all(todo, setup, count, timeout_s, output / ERROR_LOG, ray_address):
             # A worker that was lost wrote nothing: the next run tries that file again, perhaps with more time.
             results[job.key] = result
             if progress:
                 progress(result, False)
     return FolderRun(tuple(results[job.key] for job in jobs), resumed, count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One file: `path` as bytes of the file system, `name` as reported, `key` of its result."""
+
+    path: bytes
+    name: str
+    key: str
+
+
+def job_for(path: bytes, fingerprint: str) -> Job:
+    """The job of a file; its key changes with the file's name, size or time, the settings and the model."""
+    try:
+        status = os.stat(path)
+        state = f"{status.st_size}:{status.st_mtime_ns}"
+    except (OSError, ValueError):
+        state = "missing"
+    digest = hashlib.sha256(b"\0".join([os.path.abspath(path), state.encode(), fingerprint.encode()]))
+    return Job(path, printable(path), digest.hexdigest()[:24])
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker needs. `build(setup)` makes its scorer (`build_scorer`, unless tested), and
+    `finish(scorer, job, result)` turns a result with pictures into one on disk."""
+
+    model: str
+    trust: bool
+    config: ScoreConfig
+    threads: int
+    finish: Callable[[Any, Job, VideoResult], VideoResult]
+    build: Callable[[WorkerSetup], Any]
+
+
+def default_processes(videos: int) -> int:
+    """One process a core and no more than videos; on a GPU at most four share it."""
+    cores = processes.cpu_cores()
+    return max(1, min(4 if os.path.exists("/dev/nvidia0") else cores, cores, videos))
+
+
+def score_all(
+    jobs: Sequence[Job],
+    setup: WorkerSetup,
+    num_processes: int | None,
+    timeout_s: float,
+    error_log: Path,
+    ray_address: str = "",
+) -> Iterator[tuple[Job, VideoResult]]:
+    """Score every job, in whatever order they finish.
+
+    Args:
+        num_processes: how many at most; None, on Ray: as many as the cluster has room for.
+        timeout_s: seconds one file may take before its worker is killed.
+        error_log: file to which the trace of an unexpected error is appended.
+        ray_address: of a Ray cluster to work on, see `mask_generation.parallel.ray`; "": processes on this machine.
+    Raises:
+        PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
+    """
+    work = processes.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
+
+    def limit_s(job: Job) -> float:
+        return timeout_s
+
+    def again(job: Job, answer: processes.Answer) -> None:
+        """A file that ended its worker, or kept it too long, is not tried twice in a run."""
+
+    try:
+        if ray_address:
+            answers = ray.run(jobs, work, ray_address, num_processes, limit_s, again)
+        else:
+            answers = processes.run(jobs, work, num_processes or 1, limit_s, again)
+        for job, answer in answers:
+            yield job, _result(job, answer, timeout_s, error_log)
+    except processes.WorkersError as error:
+        raise PoolError(str(error)) from error
+
+
+def _result(job: Job, answer: processes.Answer, timeout_s: float, error_log: Path) -> VideoResult:
+    name = printable(job.path)
+    if answer.kind == processes.DONE:
+        return answer.content
+    if answer.kind == processes.LATE:
+        return VideoResult(name, TIMEOUT, f"took longer than {timeout_s:g} s (--timeout_s)")
+    if answer.kind == processes.DIED:
+        reason = f"the process that read it ended ({answer.content}); damaged or too large"
+        return VideoResult(name, UNREADABLE, reason)
+    summary, trace = answer.content
+    with error_log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{job.name}\n{trace}\n")
+    return VideoResult(name, UNREADABLE, f"unexpected error, see {error_log.name}: {summary}"[:300])
+
+
+def build_scorer(setup: WorkerSetup) -> Any:
+    """Load model and detector in this process, with its share of the cores."""
+    import cv2
+    import tensorflow as tf
+
+    from runtime.model.saved_model import load_model
+    from runtime.scoring.scorer import Scorer
+
+    cv2.setNumThreads(setup.threads)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.threading.set_intra_op_parallelism_threads(setup.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(setup.threads)
+    scorer = Scorer(load_model(setup.model, setup.trust), setup.config)
+    scorer.warm_up()
+    return scorer
+
+
+def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
+    """In the worker: score a file and write what came of it; the pictures stay there."""
+    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
+
+
+def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
+    """In the worker: write the pictures, then the result; the result's file says that all is there.
+
+    Raises:
+        OutputError: something cannot be written.
+    """
+    folder = Path(output)
+    name = f"{safe_stem(job.path)}-{job.key[:8]}"
+    try:
+        result = _with_pictures(folder, name, job, result)
+        if overlay_video and result.rows and result.state in SCORED:
+            result = _with_video(folder / MASKS / f"{name}.mp4", scorer, job, result)
+        write_result(folder / RESULTS / f"{job.key}.json", result)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written to: {error.strerror or error}") from error
+    return result
+
+
+def _with_pictures(folder: Path, name: str, job: Job, result: VideoResult) -> VideoResult:
+    if not result.pictures:
+        return result
+    score = "no score" if result.score is None else f"score {result.score:.2f}"
+    verdict = f", {result.verdict}" if result.verdict else ""
+    title = f"{os.path.basename(job.name)}: {result.state}{verdict}, {score}"
+    drawing.write_png(folder / OVERLAYS / f"{name}.png", drawing.overlay_picture(result.pictures, title))
+    thumbnails = tuple(
+        {
+            "time_s": round(item.time_s, 2),
+            "face": item.track,
+            "score": round(item.score, 3),
+            "jpeg": drawing.thumbnail(item),
+        }
+        for item in result.pictures
+    )
+    return dataclasses.replace(result, overlay=f"{OVERLAYS}/{name}.png", thumbnails=thumbnails)
+
+
+def _with_video(path: Path, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
+    """The answer stands even where its video cannot be drawn."""
+    from runtime.scoring.overlay_video import DrawError, write_overlay_video
+
+    try:
+        write_overlay_video(job.path, path, scorer)
+    except (VideoError, DrawError) as error:
+        log.warning("no overlay video: %s", error)
+        return result
+    return dataclasses.replace(result, overlay_video=f"{MASKS}/{path.name}")
+
+
+def safe_stem(path: bytes) -> str:
+    """Part of a file's name that is harmless in every file system, shell and page: letters, digits, _ and - inside."""
+    stem = os.path.splitext(os.path.basename(path))[0].decode("utf-8", "replace")
+    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_")[:40] or "video"
+
+
+def write_result(path: Path, result: VideoResult) -> None:
+    """Write one result; a file with this name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, json.dumps({"format": RESULT_FORMAT, **result.to_dict()}))
+
+
+def read_result(path: Path) -> VideoResult | None:
+    """A result written before; None where there is none or it cannot be used (the video is then scored again)."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from unet_industrial import files
+from unet_industrial.config import FAKE_ABOVE
+
 FRAME_WIDTH = 400  # of a frame in the picture, px
 FRAME_HEIGHT = 400  # at most: upright phone clips
 THUMB_SIDE = 112
 HEAT = np.array([255, 32, 32], np.float32)
 CONTOUR = (255, 230, 0)
-CONTOUR_AT = 0.5
 BACKGROUND = 24
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -48,10 +49,10 @@ def reduce_frame(rgb: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Picture (H,W,3) with its mask (H,W) in [0, 1] as a red tint, and an outline where it passes one half."""
+    """Picture (H,W,3) with its mask (H,W) in [0, 1] as a red tint, and an outline around what counts as fake."""
     alpha = (0.55 * np.clip(mask, 0, 1))[..., None]
     drawn = np.ascontiguousarray((rgb * (1 - alpha) + HEAT * alpha).astype(np.uint8))
-    outlines, _ = cv2.findContours((mask > CONTOUR_AT).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours((mask > FAKE_ABOVE).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, outlines, -1, CONTOUR, 1)
     return drawn
 
@@ -88,7 +89,7 @@ def overlay_picture(items: Sequence[FramePicture], title: str) -> np.ndarray:
         parts += [np.concatenate([column, below]), gap]
     body = np.concatenate(parts[:-1], axis=1)
     head = np.full((34, body.shape[1], 3), BACKGROUND, np.uint8)
-    _write(head, title, (6, 23), 0.55)
+    _put_text(head, title, (6, 23), 0.55)
     return np.concatenate([head, body])
 
 
@@ -102,14 +103,12 @@ def thumbnail(item: FramePicture) -> str:
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write a picture, atomically."""
+    """Write a picture; folders above it are made."""
     done, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
     if not done:
         raise OSError(f"{path}: the picture cannot be encoded")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data.tobytes())
-    os.replace(temporary, path)
+    files.write_bytes(path, data.tobytes())
 
 
 def _column(item: FramePicture) -> np.ndarray:
@@ -125,11 +124,11 @@ def _column(item: FramePicture) -> np.ndarray:
     half = width // 2
     pair = [cv2.resize(part, (half, half)) for part in (item.crop, tint(item.crop, item.mask))]
     caption = np.full((26, width, 3), BACKGROUND, np.uint8)
-    _write(caption, f"{item.time_s:.2f} s  face {item.track + 1}  score {item.score:.2f}", (4, 18), 0.5)
+    _put_text(caption, f"{item.time_s:.2f} s  face {item.track + 1}  score {item.score:.2f}", (4, 18), 0.5)
     return np.concatenate([centred, caption, np.concatenate(pair, axis=1)])
 
 
-def _write(picture: np.ndarray, text: str, at: tuple[int, int], scale: float) -> None:
+def _put_text(picture: np.ndarray, text: str, at: tuple[int, int], scale: float) -> None:
     """OpenCV's fonts know ASCII only, and the text must fit: shortened in the middle if it does not."""
     text = text.encode("ascii", "replace").decode()
     while len(text) > 8 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > picture.shape[1] - 2 * at[0]:

@@ -1,4 +1,4 @@
-"""What kind of fake is it? Where in the face the fake pixels lie, how steady they are, and what that suggests.
+"""Attribution: what kind of fake is it? Where in the face the fake pixels lie, how steady they are, what that suggests.
 
 A mask shows where a network sees traces, not how they were made. So the family is a suggestion with its evidence, at
 most of moderate confidence, and "unknown" whenever the evidence fits none of them clearly.
@@ -151,15 +151,15 @@ def attribute(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> At
 
 
 def _family(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, str]:
-    said = ", ".join(f"{name} {coverage[name]:.0%}" for name in REGIONS[:5])
+    marked = ", ".join(f"{name} {coverage[name]:.0%}" for name in REGIONS[:5])
     inner = [coverage[name] for name in ("eyes", "nose", "mouth", "cheeks")]
     on_face = 1 - shares["background"]
     if on_face < 0.5:
         return "unknown", f"most fake pixels ({shares['background']:.0%}) lie outside the face"
     if min(inner) >= 0.5:
-        return "whole face swapped", f"all of the inner face is marked: {said}"
+        return "whole face swapped", f"all of the inner face is marked: {marked}"
     if coverage["mouth"] >= 0.4 and shares["mouth"] / on_face >= 0.4 and coverage["eyes"] <= 0.15:
-        return "mouth re-rendered", f"marked around the mouth, not at the eyes: {said}"
+        return "mouth re-rendered", f"marked around the mouth, not at the eyes: {marked}"
     if coverage["mouth"] >= 0.3 and coverage["eyes"] >= 0.3 and coverage["forehead"] < 0.3:
-        return "expression driven", f"the moving parts are marked, mouth and eyes, not the forehead: {said}"
-    return "unknown", f"the marked regions fit no family: {said}"
+        return "expression driven", f"the moving parts are marked, mouth and eyes, not the forehead: {marked}"
+    return "unknown", f"the marked regions fit no family: {marked}"

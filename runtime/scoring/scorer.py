@@ -1,4 +1,4 @@
-"""One video → its result: decode, find and follow faces, crop, predict, score, and say so when there is no answer.
+"""One video → its result: decode, find and follow faces, crop, predict, score; or the reason why there is no answer.
 
 Frames are read one at a time and only numbers and a few small pictures are kept, so memory does not grow with length.
 """
@@ -6,13 +6,12 @@ Frames are read one at a time and only numbers and a few small pictures are kept
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import heapq
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Optional, Protocol, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -25,148 +24,37 @@ from runtime.model.saved_model import LoadedModel, default_model, identity, load
 from runtime.scoring import abstention, drawing, manipulation_type
 from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
-from runtime.scoring.video_score import VideoScore, video_score
-
-# What is collected while the frames of one video go by: faces, crops, masks, scores, pictures; numbers but for a few.
-#
-# Crops wait until a batch is full; then the network sees them all at once.
-
-
-class Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-class ScoringParts(Protocol):
-    """What a pass needs of a `Scorer`."""
-
-    model: LoadedModel
-    config: ScoreConfig
-
-
-class _Waiting(NamedTuple):
-    """A face that waits for the batch to be full: `small` is its frame, reduced by `factor`."""
-
-    frame_index: int
-    time_s: float
-    face: TrackedFace
-    square: CropGeometry
-    crop: np.ndarray
-    small: np.ndarray
-    factor: float
-
-
-class Pass:
-    """What is collected while the frames of one video go by."""
-
-    def __init__(self, scorer: ScoringParts, info: VideoInfo, tracker: FaceTracker, watch: Stopwatch) -> None:
-        self._scorer, self.info, self._tracker, self._watch = scorer, info, tracker, watch
-        self.indices: list[int] = []
-        self.times: list[float] = []
-        self.rows: list[FaceRow] = []
-        self.regions: list[manipulation_type.FrameRegions] = []
-        self.dropped = 0
-        self.decode: dict[str, Any] = {}
-        self._waiting: list[_Waiting] = []
-        self._best: list[tuple[float, int, drawing.FramePicture]] = []  # a heap of the highest scores
-
-    def add(self, frame: Frame) -> None:
-        self.indices.append(frame.index)
-        self.times.append(frame.time_s)
-        with self._watch.stage("detect"):
-            faces = self._tracker.update(frame)
-        limit = self._scorer.config.max_faces
-        self.dropped += max(0, len(faces) - limit)
-        with self._watch.stage("crop"):
-            # Faces wait with their frames reduced: a batch of 4K frames would be half a gigabyte.
-            small, factor = drawing.reduce_frame(frame.rgb)
-            for face in faces[:limit]:
-                square = crop_geometry(face.box, self._scorer.model.face_margin)
-                crop = square.crop(frame.rgb, self._scorer.model.input_size)
-                self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
-        if len(self._waiting) >= self._scorer.config.batch_size:
-            self.flush()
-
-    def flush(self) -> None:
-        """Predict on the crops that wait, score them, and keep the most suspicious as pictures."""
-        if not self._waiting:
-            return
-        scorer, config = self._scorer, self._scorer.config
-        with self._watch.stage("network"):
-            crops = np.stack([waiting.crop for waiting in self._waiting])
-            masks, own = scorer.model.predict(crops, config.batch_size)
-        with self._watch.stage("measure"):
-            scores = frame_scores(masks, own, config.scorer)
-            for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
-                self._keep(waiting, mask, float(score), row)
-        self._waiting.clear()
-
-    def _keep(self, waiting: _Waiting, mask: np.ndarray, score: float, row: np.ndarray) -> None:
-        face, square, crop = waiting.face, waiting.square, waiting.crop
-        box, scale = face.box, crop.shape[0] / square.side
-        x0, y0, x1, y1 = (round(float(v), 1) for v in box)
-        self.rows.append(
-            FaceRow(
-                frame_index=waiting.frame_index,
-                time_s=round(waiting.time_s, 4),
-                track=face.track,
-                score=round(score, 6),
-                x0=x0,
-                y0=y0,
-                x1=x1,
-                y1=y1,
-                detection=round(float(face.detection.score), 4),
-                face_px=round(max(box.width, box.height), 1),
-                sharpness=round(abstention.sharpness(crop), 2),
-                brightness=round(abstention.brightness(crop), 1),
-                features=tuple(round(float(v), 5) for v in row),
-            )
-        )
-        points = (np.asarray(face.detection.landmarks) - (square.x0, square.y0)) * scale
-        self.regions.append(manipulation_type.measure(mask, points))
-        keep = 3 * self._scorer.config.evidence  # more than are shown, so that they can be chosen apart in time
-        rank = len(self.rows)
-        if len(self._best) < keep or score > self._best[0][0]:
-            x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
-            item = drawing.FramePicture(
-                index=waiting.frame_index,
-                time_s=waiting.time_s,
-                track=face.track,
-                score=score,
-                frame=waiting.small,
-                square_xyxy=(x0, y0, x0 + side, y0 + side),
-                crop=crop,
-                mask=mask.astype(np.float16),
-            )
-            (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
-
-    def pictures(self) -> tuple[drawing.FramePicture, ...]:
-        """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
-        wanted = self._scorer.config.evidence
-        ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
-        spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
-        chosen: list[drawing.FramePicture] = []
-        for item in ranked:
-            near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
-            if not near and item.score >= ranked[0].score / 2:
-                chosen.append(item)
-        chosen += [item for item in ranked if item not in chosen]
-        return tuple(sorted(chosen[:wanted], key=lambda item: (item.time_s, item.track)))
-
+from runtime.scoring.video_score import TrackScore, VideoScore, video_score
+from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
-_CHUNK = 1 << 20
+_DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
+
+
+def score_video(
+    path: PathLike,
+    model: Union[str, os.PathLike[str], LoadedModel, None] = None,
+    config: Optional[ScoreConfig] = None,
+    trust: bool = False,
+    detector: Optional[FaceDetector] = None,
+) -> VideoResult:
+    """Score one video file. For many, make a `Scorer` once, or use `batch.score_folder`.
+
+    Args:
+        model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the model that
+            is shipped with this package, TinyUNet at 128 px, experimental (`docs/model.md`; built from
+            `runtime/model/weights` on first use and kept in the cache, see `saved_model.default_model`).
+        config: None: the defaults, with the model's own thresholds.
+        detector: None: MTCNN.
+        trust: load a model whose hash is unknown; a SavedModel is a program.
+    Raises:
+        ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
+    """
+    if model is None:
+        model = load_model(default_model(), trust=True)
+    loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
+    return Scorer(loaded, config, detector).score(path)
 
 
 class Scorer:
@@ -175,7 +63,7 @@ class Scorer:
     Args:
         detector: None: MTCNN with the configuration's sizes.
     Raises:
-        CalibrationError: the model's calibration is damaged.
+        CalibrationError, ValueError: the calibration, or the validated ranges, in the model's metadata are damaged.
     """
 
     def __init__(
@@ -195,12 +83,12 @@ class Scorer:
 
     def score(self, path: PathLike) -> VideoResult:
         """Score one file. Nothing that is wrong with the file raises: it becomes a state with a reason."""
-        watch = Stopwatch()
+        watch = _Stopwatch()
         shown, sha256 = printable(path), None
         start = time.perf_counter()
         try:
             with watch.stage("hash"):
-                sha256 = file_sha256(path)
+                sha256 = _sha256(path)
             run = self._look(path, watch)
             result = self._judge(run, watch)
         except VideoError as error:
@@ -209,7 +97,7 @@ class Scorer:
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
 
-    def _look(self, path: PathLike, watch: Stopwatch) -> Pass:
+    def _look(self, path: PathLike, watch: _Stopwatch) -> _Pass:
         """Decode the sampled frames and predict on every face in them."""
         with VideoReader(path, self.config.limits) as reader:
             info = reader.info
@@ -226,17 +114,20 @@ class Scorer:
         return run
 
     def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
+        """The frames to look at, by number; None: every one."""
         if self.config.fps is not None:
             known = count or int((info.duration_s or 0) * (info.fps or 0))
             return indices_at_rate(known, info.fps, self.config.fps) if known else None
         return sample_indices(count, self.config.frames) if self.config.frames and count else None
 
-    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: Stopwatch) -> Pass:
+    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch) -> _Pass:
+        """Decode the video once, and predict on every face in the frames at `indices` (None: all)."""
         spacing = 0.0
         if indices and len(indices) > 1 and info.fps:
             spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
         gap = max(TRACK_GAP_S, 3 * spacing)
-        run = Pass(self, info, FaceTracker(self.detector, self.config.detect_every_s, gap), watch)
+        tracker = FaceTracker(self.detector, self.config.detect_every_s, gap)
+        run = _Pass(self.model, self.config, info, tracker, watch)
         with VideoReader(path, self.config.limits) as reader:
             for frame in reader.frames(indices):
                 run.add(frame)
@@ -246,7 +137,7 @@ class Scorer:
         run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
         return run
 
-    def _judge(self, run: Pass, watch: Stopwatch) -> VideoResult:
+    def _judge(self, run: _Pass, watch: _Stopwatch) -> VideoResult:
         """From frame scores to an answer, or to the reason why there is none."""
         thresholds = self.config.thresholds
         base: dict[str, Any] = {
@@ -284,11 +175,11 @@ class Scorer:
             probability=probability,
             probability_note=self.calibration_note,
             segments=scored.segments,
-            character=dataclasses.asdict(self._character(run, scored, order)),
+            character=dataclasses.asdict(self._attribution(run, scored, order)),
             **base,
         )
 
-    def _aggregate(self, run: Pass) -> tuple[VideoScore, list[int]]:
+    def _aggregate(self, run: _Pass) -> tuple[VideoScore, list[int]]:
         """(video score, track numbers in the order of its tracks)."""
         order = sorted({row.track for row in run.rows})
         place = {index: at for at, index in enumerate(run.indices)}
@@ -298,7 +189,8 @@ class Scorer:
         times = np.maximum.accumulate(np.array(run.times))  # damaged files may hold time stamps that jump back
         return video_score(list(tracks), times, self.config.aggregate), order
 
-    def _character(self, run: Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Attribution:
+    def _attribution(self, run: _Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Attribution:
+        """What kind of fake it may be, from the suspicious frames; from all where the video is not called fake."""
         threshold = self.config.aggregate.cut
         tracks: dict[int, list[manipulation_type.FrameRegions]] = {track: [] for track in order}
         for row, regions in zip(run.rows, run.regions):
@@ -307,7 +199,137 @@ class Scorer:
         return manipulation_type.attribute(list(tracks.values()), scored.is_fake)
 
 
-def _face_summary(run: Pass, track: int, result: Any) -> dict[str, Any]:
+class _Pass:
+    """What is collected while the frames of one video go by: numbers, and a few small pictures.
+
+    Crops wait until a batch is full; then the network sees them all at once.
+    """
+
+    def __init__(
+        self, model: LoadedModel, config: ScoreConfig, info: VideoInfo, tracker: FaceTracker, watch: _Stopwatch
+    ) -> None:
+        self._model, self._config, self.info = model, config, info
+        self._tracker, self._watch = tracker, watch
+        self.indices: list[int] = []
+        self.times: list[float] = []
+        self.rows: list[FaceRow] = []
+        self.regions: list[manipulation_type.FrameRegions] = []
+        self.dropped = 0
+        self.decode: dict[str, Any] = {}
+        self._waiting: list[_Waiting] = []
+        self._best: list[tuple[float, int, drawing.FramePicture]] = []  # a heap of the highest scores
+
+    def add(self, frame: Frame) -> None:
+        self.indices.append(frame.index)
+        self.times.append(frame.time_s)
+        with self._watch.stage("detect"):
+            faces = self._tracker.update(frame)
+        limit = self._config.max_faces
+        self.dropped += max(0, len(faces) - limit)
+        with self._watch.stage("crop"):
+            # Faces wait with their frames reduced: a batch of 4K frames would be half a gigabyte.
+            small, factor = drawing.reduce_frame(frame.rgb)
+            for face in faces[:limit]:
+                square = crop_geometry(face.box, self._model.face_margin)
+                crop = square.crop(frame.rgb, self._model.input_size)
+                self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
+        if len(self._waiting) >= self._config.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Predict on the crops that wait, score them, and keep the most suspicious as pictures."""
+        if not self._waiting:
+            return
+        with self._watch.stage("network"):
+            crops = np.stack([waiting.crop for waiting in self._waiting])
+            masks, own = self._model.predict(crops, self._config.batch_size)
+        with self._watch.stage("measure"):
+            scores = frame_scores(masks, own, self._config.scorer)
+            for waiting, mask, score, row in zip(self._waiting, masks, scores, features(masks)):
+                self._keep(waiting, mask, float(score), row)
+        self._waiting.clear()
+
+    def _keep(self, waiting: _Waiting, mask: np.ndarray, score: float, row: np.ndarray) -> None:
+        face, square, crop = waiting.face, waiting.square, waiting.crop
+        box, scale = face.box, crop.shape[0] / square.side
+        x0, y0, x1, y1 = (round(float(v), 1) for v in box)
+        self.rows.append(
+            FaceRow(
+                frame_index=waiting.frame_index,
+                time_s=round(waiting.time_s, 4),
+                track=face.track,
+                score=round(score, 6),
+                x0=x0,
+                y0=y0,
+                x1=x1,
+                y1=y1,
+                detection=round(float(face.detection.score), 4),
+                face_px=round(max(box.width, box.height), 1),
+                sharpness=round(abstention.sharpness(crop), 2),
+                brightness=round(abstention.brightness(crop), 1),
+                features=tuple(round(float(v), 5) for v in row),
+            )
+        )
+        points = (np.asarray(face.detection.landmarks) - (square.x0, square.y0)) * scale
+        self.regions.append(manipulation_type.measure(mask, points))
+        keep = 3 * self._config.evidence  # more than are shown, so that they can be chosen apart in time
+        rank = len(self.rows)
+        if len(self._best) < keep or score > self._best[0][0]:
+            x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
+            item = drawing.FramePicture(
+                index=waiting.frame_index,
+                time_s=waiting.time_s,
+                track=face.track,
+                score=score,
+                frame=waiting.small,
+                square_xyxy=(x0, y0, x0 + side, y0 + side),
+                crop=crop,
+                mask=mask.astype(np.float16),
+            )
+            (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
+
+    def pictures(self) -> tuple[drawing.FramePicture, ...]:
+        """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
+        wanted = self._config.evidence
+        ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
+        spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
+        chosen: list[drawing.FramePicture] = []
+        for item in ranked:
+            near = any(item.track == other.track and abs(item.time_s - other.time_s) < spread for other in chosen)
+            if not near and item.score >= ranked[0].score / 2:
+                chosen.append(item)
+        chosen += [item for item in ranked if item not in chosen]
+        return tuple(sorted(chosen[:wanted], key=lambda item: (item.time_s, item.track)))
+
+
+class _Waiting(NamedTuple):
+    """A face that waits for the batch to be full: `small` is its frame, reduced by `factor`."""
+
+    frame_index: int
+    time_s: float
+    face: TrackedFace
+    square: CropGeometry
+    crop: np.ndarray
+    small: np.ndarray
+    factor: float
+
+
+class _Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _face_summary(run: _Pass, track: int, result: TrackScore) -> dict[str, Any]:
     rows = [row for row in run.rows if row.track == track]
     return {
         "track": track,
@@ -321,50 +343,19 @@ def _face_summary(run: Pass, track: int, result: Any) -> dict[str, Any]:
 
 
 def _damage(decode: dict[str, Any]) -> str:
-    if decode.get("problem"):
+    """What is missing of a video, from what happened while decoding it; "" where nothing is."""
+    if decode["problem"]:
         return str(decode["problem"])
-    parts = [f"{decode[name]} {what}" for name, what in _DAMAGE.items() if decode.get(name)]
-    return ", ".join(parts)
-
-
-_DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
+    return ", ".join(f"{decode[name]} {what}" for name, what in _DAMAGE.items() if decode[name])
 
 
 def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def file_sha256(path: PathLike) -> Optional[str]:
-    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read (the decoder says why)."""
-    if not os.path.isfile(path):
-        return None
-    digest = hashlib.sha256()
+def _sha256(path: PathLike) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read: the decoder names the reason."""
     try:
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(_CHUNK), b""):
-                digest.update(block)
+        return files.file_sha256(os.fsdecode(path)) if os.path.isfile(path) else None
     except OSError:
         return None
-    return digest.hexdigest()
-
-
-def score_video(
-    path: PathLike,
-    model: Union[str, os.PathLike[str], LoadedModel, None] = None,
-    config: Optional[ScoreConfig] = None,
-    trust: bool = False,
-    detector: Optional[FaceDetector] = None,
-) -> VideoResult:
-    """Score one video file.
-
-    Args:
-        model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the one that
-            comes with this installation.
-        trust: load a model whose hash is unknown; a SavedModel is a program.
-    Raises:
-        ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
-    """
-    if model is None:
-        model = load_model(default_model(), trust=True)
-    loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
-    return Scorer(loaded, config, detector).score(path)

@@ -92,12 +92,12 @@ def _docstrings() -> Iterator[Passage]:
 
 @functools.cache
 def messages() -> list[Passage]:
-    """Text constants of the packages that are no docstrings: what is printed, help texts, names of files."""
+    """Text constants that are no docstrings: what is printed, help texts, names of files, commands."""
     return list(_messages())
 
 
 def _messages() -> Iterator[Passage]:
-    for path in sorted(ROOT / name for name in files() if name.endswith(".py") and name.split("/")[0] in PACKAGES):
+    for path in sorted(ROOT / name for name in files() if name.endswith(".py") and name.split("/")[0] in CODE):
         tree = parsed(path)
         kept = {id(node.body[0].value) for node in ast.walk(tree) if hasattr(node, "body") and _starts_with_text(node)}
         for node in ast.walk(tree):

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from unet_industrial.config import FACE_MARGIN
+
 SIDE = 64
 
 
@@ -30,11 +32,25 @@ class GreenIsFake(tf.Module):
 
 def save(folder: Path, side: int = SIDE, metadata: dict[str, Any] | None = None) -> Path:
     """Write the model to a folder and return it."""
-    module = GreenIsFake(side)
+    return _save(folder, GreenIsFake(side), side, metadata)
+
+
+def save_writing(folder: Path, written: Path, side: int = SIDE) -> Path:
+    """As `save`, a stranger's: running it writes the file `written`."""
+
+    class Stranger(GreenIsFake):
+        def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+            tf.io.write_file(str(written), "this ran with your rights")
+            return super().serve(images)
+
+    return _save(folder, Stranger(side), side, None)
+
+
+def _save(folder: Path, module: GreenIsFake, side: int, metadata: dict[str, Any] | None) -> Path:
     spec = tf.TensorSpec((None, side, side, 3), tf.uint8, name="images")
     tf.saved_model.save(module, str(folder), signatures={"serving_default": tf.function(module.serve, [spec])})
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
-    content = {"format": 1, "input_size": side, "face_margin": 1.3, **(metadata or {})}
+    content = {"format": 1, "input_size": side, "face_margin": FACE_MARGIN, **(metadata or {})}
     (extra / "model.json").write_text(json.dumps(content))
     return folder

@@ -71,3 +71,10 @@ def test_a_room_says_what_it_is():
         if folder.split("/")[0] in PACKAGES and modules:
             init = ROOT / folder / "__init__.py"
             assert init.read_text("utf-8").startswith('"""'), folder
+
+
+def test_tools_and_benchmarks_are_run_as_modules():
+    """`python -m tools.NAME` needs no search path; two scripts once set it after the imports that needed it."""
+    for name in files():
+        if name.startswith(("tools/", "benchmarks/")) and name.endswith(".py"):
+            assert "sys.path" not in (ROOT / name).read_text("utf-8"), name

@@ -121,6 +121,16 @@ def test_the_table_of_examples_says_what_the_records_hold(done):
             assert (row.x0, row.y1) == pytest.approx((each.box[0], each.box[3]), rel=1e-4)
 
 
+def test_what_a_killed_run_left_unfinished_is_removed(copy, pairs, tmp_path):
+    """Before, it lay there for ever; and a run killed at its very first file could not be started again."""
+    (copy / ".examples.123.partial.csv").write_text("half a ta")
+    run(pairs, copy)
+    assert not list(copy.glob(".*partial*"))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".generate.123.partial.json").write_text("{")
+    assert run(pairs, tmp_path / "new").written == 11
+
+
 def test_only_the_results_are_left_in_the_folder(done):
     folder, _ = done
     kinds = {path.name.split("-")[0] if path.suffix in (".tfrecord",) else path.name for path in folder.iterdir()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -138,8 +137,8 @@ def test_the_account_of_a_shard_can_be_made_from_its_records(tmp_path):
     assert {clip["compression"] for clip in rebuilt.clips} == {"c0"}
 
 
-def test_json_files_are_replaced_at_once(tmp_path):
-    shards.write_json(tmp_path / "a.json", {"x": 1})
-    shards.write_json(tmp_path / "a.json", {"x": "é\udce9"})  # a name that is not UTF-8
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": "é\udce9"}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+def test_the_json_is_replaced_at_once_and_keeps_names_that_are_not_utf8(tmp_path):
+    for name in ("a", "é\udce9"):
+        shards.write_part(tmp_path / "0", [], [{**CLIP, "name": name}], {})
+    assert shards.read_contents(tmp_path / "0").clips == [{**CLIP, "name": "é\udce9"}]
+    assert [path.name for path in tmp_path.iterdir()] == ["0.json"]

@@ -65,3 +65,21 @@ def test_file_sha256_is_the_standard_librarys(tmp_path, size):
     data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     (tmp_path / "data").write_bytes(data)
     assert files.file_sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    killed = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import os, sys; from unet_industrial import files\n"
+            "with files.atomic_path(sys.argv[1]) as path: path.write_text('half'); os._exit(9)",
+            str(tmp_path / "table.csv"),
+        ],
+        check=False,
+    )
+    assert killed.returncode == 9
+    (tmp_path / ".table.partial.csv").write_text("not ours")
+    (tmp_path / "table.csv").write_text("whole")
+    assert len(list(tmp_path.iterdir())) == 3
+    files.remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".table.partial.csv", "table.csv"]

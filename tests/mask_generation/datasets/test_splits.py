@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mask_generation.datasets.base import ClipGroup, FakeClip, Inventory, Options
 from mask_generation.datasets.registry import find
-from mask_generation.datasets.splits import assign_splits, components, leaks, share_out
+from mask_generation.datasets.splits import assign_splits, components, connected, leaks, share_out
 from tests.helpers import drawn_trees
 
 
@@ -22,6 +22,17 @@ def test_components_join_all_who_share_a_clip():
     root = components([group("1", "a", ["b"]), group("2", "c", ["b"]), group("3", "d", ["e"])])
     assert root["a"] == root["b"] == root["c"]
     assert root["d"] == root["e"] != root["a"]
+
+
+@given(st.lists(st.frozensets(st.sampled_from("abcdefgh"), max_size=3), max_size=8))
+def test_a_component_is_named_by_its_smallest_member(sets):
+    found = connected(sets)
+    assert set(found) == set().union(*sets)
+    for name, root in found.items():
+        reached = {name}
+        while (more := reached.union(*(each for each in sets if each & reached))) != reached:
+            reached = more
+        assert root == min(reached)
 
 
 def test_a_leak_names_who_where_and_through_which_clips():

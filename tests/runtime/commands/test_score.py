@@ -219,7 +219,7 @@ def test_one_file_given_by_itself_and_a_name_like_an_option(run, tmp_path, monke
         (["--input=IN", "--model=MODEL", "--output=OUT", "--scorer=learned"], 2, "scorer"),
     ],
 )
-def test_what_is_wrong_with_the_command_is_said(run, tmp_path, words, code, message, capsys, monkeypatch):
+def test_what_is_wrong_with_the_command_is_named(run, tmp_path, words, code, message, capsys, monkeypatch):
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "none.json"))
     monkeypatch.setattr(saved_model, "PACKAGED", "runtime.not_there")
     monkeypatch.setattr(batch, "build_scorer", quick_scorer.build_ovals)
@@ -228,9 +228,9 @@ def test_what_is_wrong_with_the_command_is_said(run, tmp_path, words, code, mess
     for key, value in known.items():
         filled = [word.replace(f"={key}", f"={value}") for word in filled]
     assert main(["score", *filled]) == code
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
 def test_a_model_that_comes_along_is_the_default_and_trusted(run, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_a_score_exactly_at_the_threshold_is_not_called_fake():
 
 def test_verdicts_of_the_detector_itself_outrank_the_threshold():
     table = many(people=4)
-    table[measure.CALLED] = (table["label"] == 1).astype(int)
+    table[tables.CALLED] = (table["label"] == 1).astype(int)
     table.loc[table.index[0], "score"] = np.nan
     result = measure.measure(table, FAST)
     assert (result["dropped"]["tpr"]["value"], result["dropped"]["fpr"]["value"]) == (1.0, 0.0)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from runtime import __main__ as program
-from runtime.evaluation import evaluate, measure, plots, recorder, report
+from runtime.evaluation import measure, plots, recorder, report
 from runtime.training import distributed
 from tests.helpers import drawn_records
 from tests.runtime.evaluation.test_baselines import batch_of, right
@@ -210,12 +210,7 @@ class Half:
         self.rank, self.size, self.other = rank, 2, other
 
     def gather(self, value):
-        if "ours" not in value:  # the plain columns of the summary
-            return [value]
         return [value, self.other] if self.rank == 0 else [self.other, value]
-
-    def sum_array(self, array):
-        return array
 
 
 def noise_is_fake(images):
@@ -230,7 +225,7 @@ def test_evaluate_fills_the_recorders_with_every_workers_share(tmp_path):
     files = [str(path) for path in sorted(data_dir.glob("val*"))]
     model, data = ModelConfig(input_size=32), DataConfig()
     alone = recorder.Recorders("ours")
-    evaluate.evaluate(noise_is_fake, files, model, data, 5, distributed.Workers(), recorders=alone)
+    recorder.record(noise_is_fake, files, model, data, 5, distributed.Workers(), alone)
     numbers = measure.compare(alone.detectors(), FAST)["detectors"]
     assert numbers["ours"]["frame"]["all"]["dropped"]["paired"]["value"] == 1.0
     assert numbers["ours"]["frame"]["all"]["pixels"]["region_auc"]["value"] > 0.9
@@ -238,8 +233,8 @@ def test_evaluate_fills_the_recorders_with_every_workers_share(tmp_path):
 
     second, first = recorder.Recorders("ours"), recorder.Recorders("ours")
     nothing = recorder.Recorders("ours").state()
-    evaluate.evaluate(noise_is_fake, files, model, data, 5, Half(1, nothing), recorders=second)
-    evaluate.evaluate(noise_is_fake, files, model, data, 5, Half(0, second.state()), recorders=first)
+    recorder.record(noise_is_fake, files, model, data, 5, Half(1, nothing), second)
+    recorder.record(noise_is_fake, files, model, data, 5, Half(0, second.state()), first)
     assert len(second.detectors()["ours"].frames) < len(alone.detectors()["ours"].frames)
     for name in ("ours", recorder.HULL):
         assert first.detectors()[name].frames.equals(alone.detectors()[name].frames)

@@ -102,7 +102,7 @@ def test_face_size_classes_at_their_edges():
     assert list(sizes) == ["<64 px", "64-127 px", "64-127 px", "128-255 px", ">=256 px", "unknown"]
 
 
-def test_video_score_is_the_mean_of_the_highest_face_and_skips_faceless_frames():
+def test_the_mean_of_the_highest_face_is_an_alternative_and_skips_faceless_frames():
     table = pd.DataFrame(
         {
             "video": ["a"] * 4 + ["b"],
@@ -113,7 +113,7 @@ def test_video_score_is_the_mean_of_the_highest_face_and_skips_faceless_frames()
             "state": ["ok", "ok", "ok", "no_face", "no_face"],
         }
     )
-    videos = tables.to_videos(tables.normalise(table)).set_index("video")
+    videos = tables.to_videos(tables.normalise(table), tables.HIGHEST_FACE_MEAN).set_index("video")
     assert videos.loc["a", "score"] == pytest.approx((0.8 + 0.4) / 2)
     assert np.isnan(videos.loc["b", "score"])
     assert list(videos["state"]) == ["ok", "no_face"]

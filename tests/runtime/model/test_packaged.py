@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from mask_generation.faces.detector import MtcnnDetector
 from runtime.commands.demo_clips import unseen_pairs
 from runtime.commands.score import notice_of
-from runtime.model import calibration, packaged
+from runtime.model import calibration, packaged, saved_model
 from runtime.model.saved_model import ModelError, identity, load_model
 from runtime.scoring import abstention
 from runtime.scoring.result import ScoreConfig
+from tests.helpers import drawn_model
 from unet_industrial.config import ModelConfig
 
 
@@ -37,6 +39,19 @@ def box(tmp_path, monkeypatch):
     return network
 
 
+@pytest.fixture(autouse=True)
+def own_pins(tmp_path, monkeypatch):
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "config" / "pins.json"))
+
+
+@pytest.fixture
+def build_count(monkeypatch):
+    """Counts how often the model is built."""
+    counted, build = [], packaged._build
+    monkeypatch.setattr(packaged, "_build", lambda *args: counted.append(args) or build(*args))
+    return counted
+
+
 def test_the_model_is_made_once_and_answers_as_its_weights(box, tmp_path):
     folder = packaged.model_folder()
     model = load_model(folder, trust=True)
@@ -52,6 +67,46 @@ def test_the_model_is_made_once_and_answers_as_its_weights(box, tmp_path):
     assert packaged.model_folder() == folder
     assert (folder / "saved_model.pb").stat().st_mtime_ns == made
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_a_model_in_the_cache_that_was_changed_is_not_run(box, tmp_path, caplog):
+    """Before, whatever lay under the right name was loaded as the shipped model, with no question about trust."""
+    folder, written = packaged.model_folder(), tmp_path / "written"
+    shutil.rmtree(folder)
+    drawn_model.save_writing(folder, written, side=32)
+    again = packaged.model_folder()
+    load_model(again, trust=True).predict(np.zeros((1, 32, 32, 3), np.uint8))
+    assert not written.exists()
+    assert "is passed over" in caplog.text
+    assert load_model(again).metadata["note"] == "untrained"  # and its hash is known
+
+
+def test_a_users_own_export_in_the_cache_is_not_the_shipped_model(box):
+    folder = packaged.model_folder()
+    shutil.rmtree(folder)
+    saved_model.pin(drawn_model.save(folder, side=32))
+    assert load_model(packaged.model_folder()).metadata["note"] == "untrained"
+
+
+def test_a_half_written_model_in_the_cache_is_built_anew(box, build_count):
+    folder = packaged.model_folder()
+    (folder / "variables" / "variables.index").unlink()
+    assert load_model(packaged.model_folder()).input_size == 32
+    (packaged.model_folder() / "saved_model.pb").unlink()
+    assert load_model(packaged.model_folder()).input_size == 32
+    assert len(build_count) == 3
+
+
+def test_where_nothing_can_be_remembered_each_process_builds_its_own(box, build_count, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "file" / "pins.json"))
+    monkeypatch.setattr(packaged, "_unpinned", {})
+    folder = packaged.model_folder()
+    assert load_model(folder, trust=True).input_size == 32
+    assert packaged.model_folder() == folder
+    assert len(build_count) == 1
+    assert list((tmp_path / "cache").iterdir()) == []  # nothing is left there that could not be told from a foreign one
+    assert "built anew at every start" in caplog.text
 
 
 def test_other_weights_than_the_released_are_refused(box):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import runtime
+from mask_generation import cli
+from runtime.__main__ import main
 from runtime.model import saved_model
 from runtime.model.saved_model import ModelError, default_model, load_model
 from tests.helpers import drawn_model
+from tests.helpers.drawn_records import write_dataset
+from tests.helpers.drawn_videos import clip
 from unet_industrial.config import FACE_MARGIN, TOP_SHARE
 
 
@@ -58,6 +65,80 @@ def test_nothing_is_executed_before_the_trust_is_checked(folder, monkeypatch):
     monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ModelError):
         load_model(folder)
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    """(A SavedModel whose signature writes a file, that file, records and a video to run it on.)"""
+    root = tmp_path_factory.mktemp("stranger")
+    model = drawn_model.save_writing(root / "model", root / "written", side=32)
+    write_dataset(root / "records", train=2, val=2)
+    video = clip(root / "clip.mp4", frames=4)
+    return model, root / "written", root / "records", video
+
+
+DOORS = {
+    "evaluate": ["--model=MODEL", "--data_dir=RECORDS", "--split=val", "--output_dir=OUT"],
+    "score": ["--model=MODEL", "--input=VIDEO", "--output=OUT"],
+    "robustness": ["--model=MODEL", "--output_dir=OUT", "--kinds=fps", "VIDEO"],
+    "export": ["--model=MODEL", "--export_dir=OUT", "--onnx=OUT/model.onnx"],
+    "train": ["--exec_mode=evaluate", "--results_dir=MODEL", "--data_dir=RECORDS", "--input_size=32"],
+}
+
+
+@pytest.mark.parametrize("subcommand", DOORS)
+def test_no_subcommand_runs_a_strangers_model(subcommand, stranger, tmp_path, capsys):
+    """Before, `evaluate` loaded and ran anything that it was given."""
+    model, written, *_ = stranger
+    assert main([subcommand, *_filled(DOORS[subcommand], stranger, tmp_path / "out")]) == cli.FAILED
+    error = capsys.readouterr().err
+    assert str(model) in error
+    assert "Traceback" not in error
+    if subcommand in ("evaluate", "score", "robustness"):  # the others take checkpoints, which hold no program
+        assert "--trust_model" in error
+    assert not written.exists()
+
+
+def test_python_does_not_run_a_strangers_model_either(stranger):
+    model, written, _, video = stranger
+    with pytest.raises(ModelError, match="unknown model"):
+        runtime.score_video(str(video), str(model))
+    assert not written.exists()
+
+
+def test_a_model_that_the_user_vouches_for_is_evaluated(stranger, tmp_path):
+    written = stranger[1]
+    assert main(["evaluate", *_filled(DOORS["evaluate"], stranger, tmp_path / "out"), "--trust_model"]) == cli.OK
+    assert written.exists()  # so the refusals above did prevent something
+    written.unlink()
+    about = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert about["sha256"] == saved_model.program_sha256(stranger[0])
+
+
+def _filled(words, stranger, out):
+    places = dict(zip(("MODEL", "WRITTEN", "RECORDS", "VIDEO"), map(str, stranger)), OUT=str(out))
+    for name, value in places.items():
+        words = [word.replace(name, value) for word in words]
+    return words
+
+
+def test_one_module_loads_saved_models():
+    """Two loaders are two checks, of which one is forgotten."""
+    root = Path(saved_model.__file__).resolve().parents[2]
+    loading = re.compile(r"saved_model\.(load|load_v2)\(|models\.load_model\(|loader\.load\(|TFSMLayer\(")
+    found = [
+        path.relative_to(root).as_posix()
+        for package in ("unet_industrial", "mask_generation", "runtime", "tools")
+        for path in sorted((root / package).rglob("*.py"))
+        if loading.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["runtime/model/saved_model.py"]
+
+
+def test_metadata_of_a_later_format_are_refused(tmp_path):
+    saved_model.write_metadata(tmp_path, {"format": 2})
+    with pytest.raises(ModelError, match="format 2, this version reads 1"):
+        saved_model.read_metadata(tmp_path)
 
 
 def outputs(images):

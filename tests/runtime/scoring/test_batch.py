@@ -60,23 +60,23 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     results = tmp_path / "out" / "results"
     deadline = time.monotonic() + 60
-    while not (results.is_dir() and len(list(results.glob("*.json"))) >= 5):
+    while not (results.is_dir() and len(list(results.glob("[!.]*.json"))) >= 5):
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(0.5)  # its workers end with it
-    finished = {path.name for path in results.glob("*.json")}
+    finished = {path.name for path in results.glob("[!.]*.json")}
     before = looked_at(tmp_path)
     assert 5 <= len(finished) < 24
     assert not (tmp_path / "out" / "videos.csv").exists()
     time.sleep(0.5)
     assert looked_at(tmp_path) == before  # nobody is left who goes on in secret
 
-    code, said, _ = run(tmp_path, "--processes=2")
+    code, printed, _ = run(tmp_path, "--processes=2")
     assert code == 0
-    assert f"{len(finished)} of them from an earlier run" in said
+    assert f"{len(finished)} of them from an earlier run" in printed
     again = looked_at(tmp_path)[len(before) :]
     assert len(again) == len(set(again)) == 24 - len(finished)  # what had a result is not looked at again
     assert set(before) | set(again) == set(names)  # and nothing is lost

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from runtime.scoring.batch import OutputError, PoolError, WorkerSetup, default_workers, finish, job_for, score_all
+from runtime.scoring.batch import OutputError, PoolError, WorkerSetup, default_processes, finish, job_for, score_all
 from runtime.scoring.result import ScoreConfig
 from tests.helpers import quick_scorer
 
@@ -75,5 +75,5 @@ def test_a_full_disk_ends_the_run(run):
 
 
 def test_number_of_workers():
-    assert default_workers(1) == 1
-    assert 1 <= default_workers(1000) <= (os.cpu_count() or 1)
+    assert default_processes(1) == 1
+    assert 1 <= default_processes(1000) <= (os.cpu_count() or 1)
