@@ -1,7 +1,7 @@
 """Images a second that the synthesis gives on one core, and where the time goes.
 
-python -m benchmarks.synthesis --pool POOL.npz            # a face bank, from `python -m mask_generation face_bank`
-python -m benchmarks.synthesis --pool POOL.npz --profile
+python -m benchmarks.synthesis --face_bank FACES.npz            # made by `mask face_bank`
+python -m benchmarks.synthesis --face_bank FACES.npz --profile
 
 CPU seconds of one process are counted, so other work on the machine hardly disturbs the figure. Real and fake of a pair
 are two images.
@@ -23,13 +23,13 @@ import numpy as np
 from tqdm import tqdm
 
 from mask_generation.synthesis import face_bank
-from mask_generation.synthesis.face_bank import Pool, PoolError
+from mask_generation.synthesis.face_bank import FaceBank, FaceBankError
 from mask_generation.synthesis.pairs import Schedule, make_pair
 
 TARGET = 25.0  # images a second and core at 128 px
 
 
-def measure(faces: Pool, size: int, pairs: int, ramp: int) -> dict[str, object]:
+def measure(faces: FaceBank, size: int, pairs: int, ramp: int) -> dict[str, object]:
     """Images a CPU second over `pairs` pairs spread over a run, and the standard error of that from blocks."""
     schedule, seconds = Schedule(ramp_pairs=ramp), []
     for number in tqdm(range(pairs), unit="pair", disable=not sys.stderr.isatty()):
@@ -49,7 +49,7 @@ def measure(faces: Pool, size: int, pairs: int, ramp: int) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pool", required=True, help="pool of face crops, .npz")
+    parser.add_argument("--face_bank", required=True, help="made by `mask face_bank`, .npz")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--ramp_pairs", type=int, default=1000, help="length of the easy beginning")
@@ -57,8 +57,8 @@ def main() -> int:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     try:
-        faces = face_bank.load(arguments.pool, "train")
-    except PoolError as error:
+        faces = face_bank.load(arguments.face_bank, "train")
+    except FaceBankError as error:
         print(error, file=sys.stderr)
         return 1
     measure(faces, arguments.sizes[0], 16, 0)  # first calls load libraries

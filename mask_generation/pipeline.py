@@ -1,7 +1,7 @@
 """Clip groups → shards, over processes or a Ray cluster, so that a run killed at any point goes on where it stopped.
 
 A finished group is a part in `.work`; once all parts of a shard are there, they are joined in the plan's order and
-dropped, so the order in which workers finish leaves no trace. What is on the disk is the only state: a new run looks
+dropped, so the order in which processes finish leaves no trace. What is on the disk is the only state: a new run looks
 at it and does the rest.
 """
 
@@ -218,7 +218,7 @@ class Totals:
 
 
 def build_detector(device: str) -> Any:
-    """What a worker needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
+    """What a process needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
     if device.startswith("CPU"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import logging
@@ -239,17 +239,17 @@ def build_detector(device: str) -> Any:
 
 
 def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
-    """In the worker: one group → its part on disk. Returns the rows of its clips."""
+    """In a process or Ray worker: one group → its part on disk. Returns the rows of its clips."""
     from mask_generation.pairs.examples import (
         process_group,  # both load TensorFlow, which the parent can do without
         process_still,
     )
 
-    crumb = job.part.with_name(job.part.name + ".at")
+    marker = job.part.with_name(job.part.name + ".at")
     given_up = {name: (state, reason) for name, state, reason in job.given_up}
     try:
-        crumb.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(crumb, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(marker, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
     except OSError as error:
         raise processes.CannotWrite(str(error)) from error
 
@@ -264,7 +264,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
     try:
         shards.write_part(job.part, result.groups, clips, result.seconds)
-        crumb.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
     except OSError as error:
         raise processes.CannotWrite(str(error)) from error
     del result
@@ -281,11 +281,11 @@ def generate(
     """The whole run, or what is left of it.
 
     Args:
-        build: makes a worker's face detector, once; importable, as it travels to other processes. None: MTCNN.
+        build: makes a process's face detector, once; importable, as it travels to other processes. None: MTCNN.
         progress: called for each group that is done, with the number of its clips, their states, and whether an earlier
             run did it.
     Raises:
-        PipelineError: the folder holds other records, another run is at work in it, or workers cannot do theirs.
+        PipelineError: the folder holds other records, another run is at work in it, or processes cannot do theirs.
     """
     started = time.monotonic()
     folder = config.output_dir
@@ -356,7 +356,7 @@ class _Run:
                     self._open[job.shard].discard(job.part)
                     if not self._open[job.shard]:
                         self._join(job.shard)
-        except (processes.WorkersError, shards.DamagedPart, OSError) as error:
+        except (processes.ParallelError, shards.DamagedPart, OSError) as error:
             raise PipelineError(f"{error}\nWhat is done is kept: the same command goes on from here.") from error
 
     def _answers(self, jobs: Sequence[Job], work: Work) -> Iterator[tuple[Job, Answer]]:
@@ -370,7 +370,7 @@ class _Run:
         return self._config.clip_limit_s * (1 + len(job.group.fakes))
 
     def _again(self, job: Job, answer: Answer) -> Optional[Job]:
-        """The job without the clip that kills its worker, once it has done so `ATTEMPTS` times; before, as it is."""
+        """The job without the clip that kills its process, once it has done so `ATTEMPTS` times; before, as it is."""
         name = _last_clip(job)
         self._deaths[job.part, name] += 1
         if answer.kind == processes.DIED and self._deaths[job.part, name] < ATTEMPTS:
@@ -451,7 +451,7 @@ def _totals(table: Any, tally: manifest.Tally, wall_s: float, resumed: int) -> T
         examples=tally.examples,
         records=tally.records,
         reasons=reasons,
-        seconds={station: round(seconds, 2) for station, seconds in tally.seconds.items()},
+        seconds={stage: round(seconds, 2) for stage, seconds in tally.seconds.items()},
         wall_s=round(wall_s, 2),
         resumed_groups=resumed,
     )

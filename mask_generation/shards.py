@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from unet_industrial import files
 
-if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+if TYPE_CHECKING:  # it loads TensorFlow, which only the processes that do the work need
     from unet_industrial.records import FaceGroup
 
 FORMAT = 1

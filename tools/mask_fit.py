@@ -140,12 +140,12 @@ def write_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
 def cells_of(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (h, w, F) and truth (h, w) of a sample's cells."""
     with np.load(path) as data:
-        evidence = gather(data["o"], data["f"], data["box"])
+        features = gather(data["o"], data["f"], data["box"])
         truth = (data["m"] >= 128).astype(np.float32)
-    left, top, right, bottom = evidence.rect
-    height, width = evidence.features.shape[:2]
+    left, top, right, bottom = features.rect
+    height, width = features.values.shape[:2]
     x0, y0, x1, y1 = (round(v) for v in (left, top, right, bottom))
-    return evidence.features, cv2.resize(truth[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
+    return features.values, cv2.resize(truth[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def draw_cells(
@@ -239,7 +239,7 @@ def main() -> int:
         for number, path in tqdm(missing, unit="sample", desc="samples"):
             write_arrays(path, sample(sources, number))
     files = sorted(glob.glob(os.path.join(arguments.samples_dir, "[0-9]*.npz")))[: arguments.samples]
-    samples = [cells_of(path) for path in tqdm(files, unit="sample", desc="evidence")]
+    samples = [cells_of(path) for path in tqdm(files, unit="sample", desc="features")]
     assert samples[0][0].shape[2] == FEATURES
     write_arrays(arguments.output, fit_both(samples))
     print(f"{arguments.output}: fitted on {len(samples)} samples")

@@ -23,7 +23,7 @@ from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from unet_industrial.config import TrainConfig
 
 MIN_SCORE = 0.95  # a wrong box would put a blend where no face is
-USER_ERRORS = (face_bank.PoolError,)
+USER_ERRORS = (face_bank.FaceBankError,)
 
 
 def define_flags() -> None:

@@ -28,7 +28,7 @@ from unet_industrial import files
 from unet_industrial.config import TrainConfig
 from unet_industrial.setting import same_setting, setting
 
-USER_ERRORS = (face_bank.PoolError, OSError, BrokenProcessPool)
+USER_ERRORS = (face_bank.FaceBankError, OSError, BrokenProcessPool)
 SHARD_PAIRS = 500
 
 
@@ -44,7 +44,7 @@ class Shard(NamedTuple):
 class Job:
     """What all shards of a run share."""
 
-    pool: str
+    bank: str
     shares: dict[str, float]
     mix: dict[str, float]
     split: str = setting("val", "People to draw: those to train on, or those held out.", choices=face_bank.SPLITS)
@@ -67,8 +67,8 @@ def define_flags() -> None:
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    job = cli.make(Job, pool=values.face_bank, shares=cli.numbers("face_bank_shares"), mix=mix_from_flags())
-    face_bank.load(job.pool, job.split, job.shares or None)  # says what is wrong with it before any process starts
+    job = cli.make(Job, bank=values.face_bank, shares=cli.numbers("face_bank_shares"), mix=mix_from_flags())
+    face_bank.load(job.bank, job.split, job.shares or None)  # says what is wrong with it before any process starts
     folder = Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / f"{job.split}.settings.json", {**dataclasses.asdict(job), "pairs": values.num_pairs})
@@ -121,7 +121,7 @@ def make_shard(job: Job, shard: Shard) -> int:
     from mask_generation.synthesis.pairs import face_groups
 
     cv2.setNumThreads(1)  # processes are what shares the cores out
-    people = face_bank.load(job.pool, job.split, job.shares or None)
+    people = face_bank.load(job.bank, job.split, job.shares or None)
     pairs = range(shard.first, shard.end)
     groups = face_groups(people, job.split, job.seed, pairs, job.size, job.difficulty, Mix(**job.mix))
     shards.write_part(Path(shard.path), groups, [], {})

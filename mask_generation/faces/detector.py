@@ -80,7 +80,7 @@ class MtcnnDetector:
         working_size: long side in pixels to which larger frames are shrunk.
         retry_size: long side at which a frame is searched again when nothing was found in it; None: never.
         min_score: detections below it are dropped; the network's own limit is 0.8.
-        keep_score: the same for `refine`, where a face is expected and less evidence will do.
+        keep_score: the same for `refine`, where a face is expected and a lower score will do.
 
     Dark pictures are brightened first: on a DFDC clip at a mean grey level of 34, scores rose from 0.8 to 0.99.
     """

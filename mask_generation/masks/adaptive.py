@@ -1,9 +1,9 @@
 """The mask recipe `adaptive`: how far two frames differ, against how far the codec alone makes them differ.
 
-1. *Evidence* (`adaptive_features`): differences of colour, texture and detail on a grid that fits the face, in
+1. *Features* (`adaptive_features`): differences of colour, texture and detail on a grid that fits the face, in
    multiples of the noise measured outside it.
-2. *Judgement*: two small perceptrons turn a cell's evidence and place into the log odds that it was faked; the second
-   also sees what the first said nearby, at three distances, which closes gaps (untouched cheeks inside a swapped face)
+2. *Judgement*: two small perceptrons turn a cell's features and place into the log odds that it was faked; the second
+   also sees what the first found nearby, at three distances, which closes gaps (untouched cheeks inside a swapped face)
    and drops specks. Their weights come from real faces manipulated with exact masks at CRF 0 to 44
    (`tools/mask_fit.py`); `docs/masks.md` says how well they do on other people.
 3. *Shape*: interpolated to pixels, small islands dropped, holes filled; nothing outside the face's region.
@@ -23,7 +23,7 @@ from typing import Optional
 import cv2
 import numpy as np
 
-from mask_generation.masks.adaptive_features import REGION, Evidence, box_side, gather
+from mask_generation.masks.adaptive_features import REGION, Features, box_side, gather
 from mask_generation.masks.base import BoxLike, MaskResult, MaskSequence, Recipe, check_frames, large_components
 
 WEIGHTS = os.path.join(os.path.dirname(__file__), "weights", "masks_adaptive.npz")
@@ -64,7 +64,7 @@ def perceptron(layers: Layers, features: np.ndarray) -> np.ndarray:
 
 
 def with_context(features: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Features and what the first perceptron said: here, nearby at three distances, on average and at most."""
+    """Features and what the first perceptron found: here, nearby at three distances, on average and at most."""
     p = probability(log_odds)
     around = [cv2.GaussianBlur(p, (0, 0), s, borderType=cv2.BORDER_REFLECT) for s in CONTEXT_SIGMAS]
     whole = [np.full(p.shape, value, np.float32) for value in (p.mean(), np.quantile(p, 0.98))]
@@ -76,11 +76,11 @@ def probability(log_odds: np.ndarray) -> np.ndarray:
     return (1 / (1 + np.exp(-np.clip(log_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS)))).astype(np.float32)
 
 
-def judge(evidence: Evidence) -> np.ndarray:
+def judge(features: Features) -> np.ndarray:
     """(h, w) float32: log odds of each cell."""
     first, second = load_weights()
-    at_first = perceptron(first, evidence.features)
-    log_odds = perceptron(second, with_context(evidence.features, at_first))
+    at_first = perceptron(first, features.values)
+    log_odds = perceptron(second, with_context(features.values, at_first))
     return np.clip(log_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS).astype(np.float32)
 
 
@@ -98,19 +98,19 @@ class AdaptiveRecipe(Recipe):
     def _explain(
         self, original: np.ndarray, fake: np.ndarray, face_box: BoxLike, official: Optional[np.ndarray]
     ) -> MaskResult:
-        evidence = gather(original, fake, face_box)
-        return self.shape(judge(evidence), evidence, face_box, original.shape)
+        features = gather(original, fake, face_box)
+        return self.shape(judge(features), features, face_box, original.shape)
 
     def shape(
-        self, log_odds: np.ndarray, evidence: Evidence, face_box: BoxLike, frame_shape: tuple[int, ...]
+        self, log_odds: np.ndarray, features: Features, face_box: BoxLike, frame_shape: tuple[int, ...]
     ) -> MaskResult:
         """Step 3."""
         s = self.settings
-        left, top, right, bottom = (round(v) for v in evidence.rect)
+        left, top, right, bottom = (round(v) for v in features.rect)
         shift = math.log(s.level / (1 - s.level))
         fine = cv2.resize(log_odds - np.float32(shift), (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
         soft = probability(fine)
-        if not evidence.differs:
+        if not features.differs:
             soft[:] = 0
         region = large_components(soft > 0.5, max(1, round(s.min_area * box_side(face_box) ** 2)))
         filled = fill_holes(region)
@@ -118,7 +118,7 @@ class AdaptiveRecipe(Recipe):
         soft = np.where(~filled & (soft > 0.5), np.float32(0), soft)
         mask = np.zeros(frame_shape[:2], np.float32)
         mask[top:bottom, left:right] = soft
-        return self.result(mask, face_box, s.level, evidence.noise)
+        return self.result(mask, face_box, s.level, features.noise)
 
 
 class AdaptiveSequence(MaskSequence):
@@ -141,9 +141,9 @@ class AdaptiveSequence(MaskSequence):
         official: Optional[np.ndarray] = None,
     ) -> MaskResult:
         check_frames(original, fake, face_box)
-        evidence = gather(original, fake, face_box)
-        now = judge(evidence)
-        to_memory = _transform(face_box, evidence, now.shape)
+        features = gather(original, fake, face_box)
+        now = judge(features)
+        to_memory = _transform(face_box, features, now.shape)
         size = MEMORY_HW[::-1]
         current = cv2.warpAffine(now, to_memory, size, borderMode=cv2.BORDER_REPLICATE)
         if self._memory is None:
@@ -158,12 +158,12 @@ class AdaptiveSequence(MaskSequence):
             self._memory = (current + kept * self._memory) / (1 + kept)
             self._weight = 1 + kept
         self._time_s = time_s
-        return self.recipe.shape(now, evidence, face_box, original.shape)
+        return self.recipe.shape(now, features, face_box, original.shape)
 
 
-def _transform(face_box: BoxLike, evidence: Evidence, shape: tuple[int, ...]) -> np.ndarray:
-    """(2, 3): the evidence's cells → cells of the memory."""
-    left, top, right, bottom = evidence.rect
+def _transform(face_box: BoxLike, features: Features, shape: tuple[int, ...]) -> np.ndarray:
+    """(2, 3): the cells of the features → cells of the memory."""
+    left, top, right, bottom = features.rect
     x0, y0, x1, y1 = (float(v) for v in face_box)
     width, height = (x1 - x0) * REGION, (y1 - y0) * REGION
     per_x, per_y = (right - left) / shape[1], (bottom - top) / shape[0]

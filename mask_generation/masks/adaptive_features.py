@@ -8,7 +8,7 @@ Gaussian:
 - `high` = sqrt(G (d - G d)^2) keeps changes of sharpness and texture, which leave no shift; `detail` compares how much
   fine detail the two frames hold.
 - Outside the face all of them hold nothing but the codec. There their upper quantile is taken as a function of how busy
-  the picture is (gradient of the original); evidence counts in multiples of what is expected at that busyness.
+  the picture is (gradient of the original); differences count in multiples of what is expected at that busyness.
 
 The grid's cells are 1/64 of the face box's side (the square root of its area), at least a pixel.
 """
@@ -37,17 +37,17 @@ FEATURES = 22
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
-    """Features of the grid's cells.
+class Features:
+    """What is known of each cell of the grid.
 
     Attributes:
-        features: (h, w, FEATURES) float32.
+        values: (h, w, FEATURES) float32.
         rect: (left, top, right, bottom) in pixels of the frame that the h x w cells cover.
         noise: codec's difference level outside the face, in grey levels.
         differs: whether there is any difference within the rectangle.
     """
 
-    features: np.ndarray
+    values: np.ndarray
     rect: tuple[float, float, float, float]
     noise: float
     differs: bool
@@ -76,8 +76,8 @@ def _maps(original: np.ndarray, fake: np.ndarray, sigma: float) -> np.ndarray:
     return np.dstack([shift, texture, fine_real**2, fine_copy**2, gradient])
 
 
-def gather(original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Evidence:
-    """Evidence about one face; see the module's text.
+def gather(original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Features:
+    """Features of one face; see the module's text.
 
     Args:
         original, fake: (H, W, 3) uint8. face_box: xyxy, overlapping the frame.
@@ -100,17 +100,17 @@ def gather(original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Evidenc
     x0, y0, x1, y1 = cells(CLEAR)
     outside[y0:y1, x0:x1] = False
     busy = _smooth(maps[..., 6], 1.0)
-    evidence = [np.sqrt((_smooth(maps[..., :3], s) ** 2).mean(2)) for s in LOW_SIGMAS]
-    evidence += [np.sqrt(_smooth(maps[..., 3], s)) for s in HIGH_SIGMAS]
+    differences = [np.sqrt((_smooth(maps[..., :3], s) ** 2).mean(2)) for s in LOW_SIGMAS]
+    differences += [np.sqrt(_smooth(maps[..., 3], s)) for s in HIGH_SIGMAS]
     floors = [FLOOR_LOW] * len(LOW_SIGMAS) + [FLOOR_HIGH] * len(HIGH_SIGMAS)
-    noises = [noise_level(e, busy, outside, QUANTILE, floor) for e, floor in zip(evidence, floors)]
+    noises = [noise_level(e, busy, outside, QUANTILE, floor) for e, floor in zip(differences, floors)]
     detail = np.log((_smooth(maps[..., 5], 2.0) + 1) / (_smooth(maps[..., 4], 2.0) + 1))
     detail = detail - by_busyness(detail, busy, outside, 0.5)  # the codec takes more from where there is little
 
     a, b, c, d = cells(REGION)
     inner = np.s_[b:d, a:c]
-    ratios = [np.log((e[inner] + 0.1) / noise[inner]) for e, noise in zip(evidence, noises)]
-    low, high = evidence[1][inner], evidence[4][inner]
+    ratios = [np.log((e[inner] + 0.1) / noise[inner]) for e, noise in zip(differences, noises)]
+    low, high = differences[1][inner], differences[4][inner]
     f0, f1, f2, f3 = (v - o for v, o in zip(cells(1.0), (a, b, a, b)))
     kernel = np.ones((ENVELOPE, ENVELOPE), np.uint8)
     ys, xs = np.mgrid[b:d, a:c].astype(np.float32)
@@ -141,25 +141,25 @@ def gather(original: np.ndarray, fake: np.ndarray, face_box: BoxLike) -> Evidenc
         x * y,
     ]
     rect = (left + a * per_x, top + b * per_y, left + c * per_x, top + d * per_y)
-    differs = bool(evidence[0][inner].any() or evidence[4][inner].any())
-    return Evidence(np.dstack(features).astype(np.float32), rect, math.hypot(*noise), differs)
+    differs = bool(differences[0][inner].any() or differences[4][inner].any())
+    return Features(np.dstack(features).astype(np.float32), rect, math.hypot(*noise), differs)
 
 
 def noise_level(
-    evidence: np.ndarray, busy: np.ndarray, outside: np.ndarray, quantile: float, floor: float
+    differences: np.ndarray, busy: np.ndarray, outside: np.ndarray, quantile: float, floor: float
 ) -> np.ndarray:
     """(h, w): the level the codec alone is expected to reach in each cell, at least `floor`.
 
     Args:
-        evidence, busy: (h, w) float32. outside: (h, w) bool, where nothing was manipulated.
+        differences, busy: (h, w) float32. outside: (h, w) bool, where nothing was manipulated.
 
     With a face that fills the picture there is too little outside; then the lower quarter of the whole window stands
     in, as most manipulations leave the window's corners alone.
     """
     if np.count_nonzero(outside) < ENOUGH_CELLS:
-        level = np.full(evidence.shape, float(np.quantile(evidence, 0.25)) * 2, np.float32)
+        level = np.full(differences.shape, float(np.quantile(differences, 0.25)) * 2, np.float32)
     else:
-        level = by_busyness(evidence, busy, outside, quantile, rising=True)  # busier places are never quieter
+        level = by_busyness(differences, busy, outside, quantile, rising=True)  # busier places are never quieter
     return np.maximum(level, np.float32(floor))
 
 

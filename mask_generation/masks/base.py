@@ -89,7 +89,7 @@ class Recipe(abc.ABC):
 class MaskSequence:
     """The frames of one face track, in order of time: `push` each pair once, get its `MaskResult`.
 
-    This base has no memory; `adaptive` carries evidence from frame to frame.
+    This base has no memory; `adaptive` carries log odds from frame to frame.
     """
 
     def __init__(self, recipe: Recipe) -> None:

@@ -30,7 +30,7 @@ from mask_generation.pairs.align import (
     realign,
     thumbnail_distance,
 )
-from mask_generation.pairs.outcome import ClipOutcome, GroupConfig, GroupResult, Note, Stations, new_outcome
+from mask_generation.pairs.outcome import ClipOutcome, GroupConfig, GroupResult, Note, Stages, new_outcome
 from mask_generation.video.reader import VideoReader, sample_indices
 from mask_generation.video.types import Frame, Limits, VideoError
 from unet_industrial.records import FaceGroup, FaceImage
@@ -63,7 +63,7 @@ def find_people(
     detector: FaceDetector,
     indices: Sequence[int],
     fps: Optional[float],
-    stations: Stations,
+    stages: Stages,
 ) -> list[Track]:
     """People of the original, tracked over the sampled frames and a grid between them, coarser in long clips."""
     rate, length = fps or 25.0, max(indices, default=-1) + 1
@@ -73,11 +73,11 @@ def find_people(
     with VideoReader(original.path, config.limits) as reader:
         frames = reader.frames(looked_at)
         while True:
-            with stations("decode"):
+            with stages("decode"):
                 frame = next(frames, None)
             if frame is None:
                 break
-            with stations("faces"):
+            with stages("faces"):
                 tracker.update(frame)
         note_stats(original, reader)
     wanted = set(indices)
@@ -123,7 +123,7 @@ def collect(
     fakes: dict[int, FakeWork],
     indices: Sequence[int],
     tracks: Sequence[Track],
-    stations: Stations,
+    stages: Stages,
     note: Note,
 ) -> Samples:
     """Crop and mask every sampled face. Fakes that go wrong on the way become rows.
@@ -142,7 +142,7 @@ def collect(
         frames = reader.frames(indices)
         while True:
             note(original.name)
-            with stations("decode"):
+            with stages("decode"):
                 frame = next(frames, None)
             if frame is None:
                 break
@@ -153,11 +153,11 @@ def collect(
             for number in list(followers):
                 fake = fakes[number]
                 note(fake.clip.name)
-                pair = _next_pair(fake, frame, followers, number, stations)
+                pair = _next_pair(fake, frame, followers, number, stages)
                 if pair is None:
                     continue
                 copy, mask_frame = pair
-                with stations("masks"):
+                with stages("masks"):
                     for track, box in faces:
                         if (number, track.id) not in sequences:
                             sequences[number, track.id] = recipe.sequence()
@@ -203,14 +203,14 @@ def _give_up(fake: FakeWork, error: VideoError, followers: dict[int, list[_Follo
 
 
 def _next_pair(
-    fake: FakeWork, frame: Frame, followers: dict[int, list[_Follower]], number: int, stations: Stations
+    fake: FakeWork, frame: Frame, followers: dict[int, list[_Follower]], number: int, stages: Stages
 ) -> Optional[tuple[Frame, Optional[Frame]]]:
     """The fake's frame for the original's, with the mask's; None where there is none, or nothing in it is faked."""
     index = fake.frame_of(frame.index)
     if index is None:
         return None
     try:
-        with stations("decode"):
+        with stages("decode"):
             found = [follower.at(index) for follower in followers[number]]
     except VideoError as error:
         _give_up(fake, error, followers, number)
@@ -225,7 +225,7 @@ def _next_pair(
         fake.outcome.fail("unaligned", f"{shown}: turned otherwise than its original?")
         followers.pop(number)
         return None
-    with stations("align"):
+    with stages("align"):
         fake.seen_frames += 1
         fake.distances.append(thumbnail_distance(frame.rgb, copy.rgb))
         if align.identical(frame.rgb, copy.rgb, fake.window):
@@ -311,13 +311,13 @@ def process_group(
     given_up: Optional[Mapping[str, tuple[str, str]]] = None,
     note: Note = lambda name: None,
 ) -> GroupResult:
-    """All stations for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised.
+    """All stages for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised.
 
     Args:
         given_up: {clip's name: (state, reason)} of clips not to be opened.
-        note: told the name of the clip that is about to be decoded.
+        note: called with the name of the clip that is about to be decoded.
     """
-    stations = Stations()
+    stages = Stages()
     original = new_outcome(group)
     fakes = [FakeWork(clip, new_outcome(group, clip)) for clip in group.fakes]
     outcomes = [original, *(fake.outcome for fake in fakes)]
@@ -327,7 +327,7 @@ def process_group(
     samples: Samples = {}
     if original.usable:
         try:
-            samples = _samples(original, fakes, config, detector, stations, note)
+            samples = _samples(original, fakes, config, detector, stages, note)
         except VideoError as error:  # only the original's: those of fakes end at the fake
             original.fail(error.state, error.reason)
     if not original.usable:
@@ -336,7 +336,7 @@ def process_group(
             if fake.outcome.usable:
                 state = "no_face" if original.state == "no_face" else "original_failed"
                 fake.outcome.fail(state, f"original: {original.reason}")
-    return GroupResult(_face_groups(group, config, original, fakes, samples), outcomes, stations.seconds)
+    return GroupResult(_face_groups(group, config, original, fakes, samples), outcomes, stages.seconds)
 
 
 def _samples(
@@ -344,10 +344,10 @@ def _samples(
     fakes: list[FakeWork],
     config: GroupConfig,
     detector: FaceDetector,
-    stations: Stations,
+    stages: Stages,
     note: Note,
 ) -> Samples:
-    with stations("align"):
+    with stages("align"):
         usable, fps = measure_all(original, fakes, config.limits, note)
         if original.frames < config.min_frames:
             reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
@@ -355,13 +355,13 @@ def _samples(
         usable = find_windows(original, usable, config.limits, note)
     indices = sample_indices(common_length(original.frames, usable), config.frames)
     note(original.name)
-    tracks = find_people(original, config, detector, indices, fps, stations)
+    tracks = find_people(original, config, detector, indices, fps, stages)
     if not tracks:
         original.fail("no_face", f"no face in {len(indices)} sampled frames")
         return {}
     numbers = {id(fake): number for number, fake in enumerate(fakes)}
-    samples = collect(original, config, {numbers[id(f)]: f for f in usable}, indices, tracks, stations, note)
-    with stations("align"):
+    samples = collect(original, config, {numbers[id(f)]: f for f in usable}, indices, tracks, stages, note)
+    with stages("align"):
         moved = {numbers[id(fake)]: fake for fake in realign(original, usable, config.limits, note)}
     if moved:
         for number, fake in moved.items():
@@ -369,7 +369,7 @@ def _samples(
             for faces in samples.values():
                 for sample in faces:
                     sample.fakes.pop(number, None)
-        _merge(samples, collect(original, config, moved, indices, tracks, stations, note))
+        _merge(samples, collect(original, config, moved, indices, tracks, stages, note))
     return samples
 
 
@@ -443,11 +443,11 @@ RECIPE = "label"
 
 def process_still(group: ClipGroup) -> GroupResult:
     """One image; a bad one becomes a row."""
-    stations = Stations()
+    stages = Stages()
     fake = group.fakes[0] if group.fakes else None
     outcome = new_outcome(group, fake)
     try:
-        with stations("decode"):
+        with stages("decode"):
             image = _read(outcome.path)
             mask = np.zeros(image.shape, np.uint8)
             if fake is not None and fake.official_mask is not None:
@@ -457,13 +457,13 @@ def process_still(group: ClipGroup) -> GroupResult:
                     raise VideoError(outcome.path, "unreadable", f"its label is {w}x{h}, itself {width}x{height}")
     except VideoError as error:
         outcome.fail(error.state, error.reason)
-        return GroupResult([], [outcome], stations.seconds)
+        return GroupResult([], [outcome], stages.seconds)
     outcome.height, outcome.width = image.shape
     outcome.frames = outcome.examples = 1
     if fake is not None and not mask.any():
         outcome.fail("no_mask", "its label is empty")
         outcome.examples = 0
-        return GroupResult([], [outcome], stations.seconds)
+        return GroupResult([], [outcome], stages.seconds)
     item = FaceImage(
         image=image[..., None],
         mask=mask,
@@ -477,7 +477,7 @@ def process_still(group: ClipGroup) -> GroupResult:
     face = FaceGroup(
         group.name, group.dataset, group.split, group.identity, 0, 0.0, 0, (0.0, 0.0, width, height), (item,)
     )
-    return GroupResult([face], [outcome], stations.seconds)
+    return GroupResult([face], [outcome], stages.seconds)
 
 
 def _read(path: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from mask_generation.video.types import Limits
 from unet_industrial.config import FACE_MARGIN
 from unet_industrial.setting import setting
 
-if TYPE_CHECKING:  # it loads TensorFlow, which only workers need
+if TYPE_CHECKING:  # it loads TensorFlow, which only the processes that do the work need
     from unet_industrial.records import FaceGroup
 
 WRITTEN = ("ok", "partial")
@@ -98,15 +98,15 @@ class ClipOutcome:
 
 @dataclasses.dataclass
 class GroupResult:
-    """Examples in order of person and time, a row for each clip, and seconds by station."""
+    """Examples in order of person and time, a row for each clip, and seconds by stage."""
 
     groups: list[FaceGroup]
     outcomes: list[ClipOutcome]
     seconds: dict[str, float]
 
 
-class Stations:
-    """Seconds of CPU by station: a worker has one thread, and what else the machine does should not show."""
+class Stages:
+    """Seconds of CPU by stage: a process has one thread, and what else the machine does should not show."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,6 +1,6 @@
-"""Jobs over processes that may die: a job whose worker is killed is given to another one, up to a number of times.
+"""Jobs over processes that may die: a job whose process is killed is given to another one, up to a number of times.
 
-The standard pools lose everything with one worker, so workers are plain processes with a pipe each. They watch their
+The standard pools lose everything with one process, so here they are plain ones with a pipe each. They watch their
 parent and end with it, so that a run which was killed leaves nobody behind that writes.
 """
 
@@ -28,8 +28,8 @@ MAX_START_FAILURES = 3
 DONE, BUG, FATAL, DIED, LATE = "done", "bug", "fatal", "died", "late"
 
 
-class WorkersError(Exception):
-    """No worker can be started, or one cannot write; the message says why."""
+class ParallelError(Exception):
+    """No process or Ray child can be started, or one cannot write; the message says why."""
 
 
 class CannotWrite(Exception):
@@ -50,10 +50,10 @@ class Parallel:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What workers do. Both functions must be importable, as they travel to other processes.
+    """What processes, or Ray's workers, do. Both functions must be importable, as they travel to other processes.
 
     Attributes:
-        build: makes, once a worker, whatever `do` needs.
+        build: makes, once in each, whatever `do` needs.
         do: (built, job) → answer. `CannotWrite` from it ends the run; any other exception costs the job alone.
     """
 
@@ -64,7 +64,7 @@ class Work:
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """`kind` is `DONE` (content: the answer of `do`), `BUG` (content: one line and the trace), `DIED` or `LATE`
-    (content: how the worker ended)."""
+    (content: how the process ended)."""
 
     kind: str
     content: Any
@@ -76,7 +76,7 @@ def _end_with(parent_sentinel: int) -> None:
 
 
 def _body(connection: Connection, work: Work) -> None:
-    """A worker process: say "ready", then answer jobs until the pipe closes."""
+    """A process: say "ready", then answer jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -84,7 +84,7 @@ def _body(connection: Connection, work: Work) -> None:
     try:
         built = work.build()
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
-        connection.send((FATAL, f"a worker cannot start: {type(error).__name__}: {error}"))
+        connection.send((FATAL, f"a process cannot start: {type(error).__name__}: {error}"))
         return
     connection.send(("ready", None))
     while True:
@@ -105,8 +105,8 @@ def attempt(work: Work, built: Any, job: Any) -> tuple[str, Any]:
         return BUG, (f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-class _Process:
-    """A worker seen from the parent."""
+class _Child:
+    """A process seen from the parent."""
 
     def __init__(self, work: Work) -> None:
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -146,70 +146,70 @@ def run(
     """Do every job, in whatever order they finish.
 
     Args:
-        limit_s: seconds a job may take before its worker is killed.
-        again: called with a job whose worker died or was late; returns the job to try next, or None to give it up.
+        limit_s: seconds a job may take before its process is killed.
+        again: called with a job whose process died or was late; returns the job to try next, or None to give it up.
     Yields:
         each job, as it was tried last, with its answer.
     Raises:
-        WorkersError: workers cannot start, or cannot write.
+        ParallelError: processes cannot start, or cannot write.
     """
     queue = collections.deque(jobs)
-    pool: list[_Process] = []
+    children: list[_Child] = []
     failures = 0
     try:
-        while queue or any(worker.job is not None for worker in pool):
-            busy = sum(worker.job is not None for worker in pool)
-            while len(pool) < min(processes, busy + len(queue)):
-                pool.append(_Process(work))
-            for worker in _due(pool, limit_s):
-                message = _receive(worker)
+        while queue or any(child.job is not None for child in children):
+            busy = sum(child.job is not None for child in children)
+            while len(children) < min(processes, busy + len(queue)):
+                children.append(_Child(work))
+            for child in _due(children, limit_s):
+                message = _receive(child)
                 if message is None:
-                    pool.remove(worker)
-                    late = worker.process.is_alive()
-                    worker.end()
-                    how = exit_of(worker.process.exitcode)
-                    failures = 0 if worker.ready else failures + 1
+                    children.remove(child)
+                    late = child.process.is_alive()
+                    child.end()
+                    how = exit_of(child.process.exitcode)
+                    failures = 0 if child.ready else failures + 1
                     if failures >= MAX_START_FAILURES:
-                        raise WorkersError(f"workers end while starting ({how}); is there enough memory?")
-                    if worker.job is not None:
+                        raise ParallelError(f"processes end while starting ({how}); is there enough memory?")
+                    if child.job is not None:
                         answer = Answer(LATE if late else DIED, how)
-                        next_job = again(worker.job, answer)
+                        next_job = again(child.job, answer)
                         if next_job is None:
-                            yield worker.job, answer
+                            yield child.job, answer
                         else:
                             queue.appendleft(next_job)
                     continue
                 kind, content = message
                 if kind == FATAL:
-                    raise WorkersError(content)
-                worker.ready, failures = True, 0
+                    raise ParallelError(content)
+                child.ready, failures = True, 0
                 if kind != "ready":
-                    job, worker.job = worker.job, None
+                    job, child.job = child.job, None
                     yield job, Answer(kind, content)
-            for worker in pool:
-                if worker.ready and worker.job is None and queue:
+            for child in children:
+                if child.ready and child.job is None and queue:
                     job = queue.popleft()
-                    if not worker.give(job):
+                    if not child.give(job):
                         queue.appendleft(job)
     finally:
-        for worker in pool:
-            worker.end()
+        for child in children:
+            child.end()
 
 
-def _due(pool: Sequence[_Process], limit_s: Callable[[Any], float]) -> list[_Process]:
-    """Workers with something to say, that have died, or that are late; waits up to a second for one."""
+def _due(children: Sequence[_Child], limit_s: Callable[[Any], float]) -> list[_Child]:
+    """Processes with something to say, that have died, or that are late; waits up to a second for one."""
     now = time.monotonic()
-    late = [w for w in pool if now - w.since > (START_LIMIT_S if not w.ready else limit_s(w.job) if w.job else 1e9)]
-    talking = wait([worker.connection for worker in pool], timeout=0 if late else 1.0)
-    return [worker for worker in pool if worker.connection in talking or worker in late]
+    late = [c for c in children if now - c.since > (START_LIMIT_S if not c.ready else limit_s(c.job) if c.job else 1e9)]
+    talking = wait([child.connection for child in children], timeout=0 if late else 1.0)
+    return [child for child in children if child.connection in talking or child in late]
 
 
-def _receive(worker: _Process) -> tuple[str, Any] | None:
+def _receive(child: _Child) -> tuple[str, Any] | None:
     """Its message; None if it has none: it is late or has died."""
     try:
-        return worker.connection.recv() if worker.connection.poll() else None
+        return child.connection.recv() if child.connection.poll() else None
     except (EOFError, OSError):
-        worker.process.join(timeout=5)
+        child.process.join(timeout=5)
         return None
 
 

@@ -19,8 +19,8 @@ from mask_generation.parallel.processes import (
     MAX_START_FAILURES,
     START_LIMIT_S,
     Answer,
+    ParallelError,
     Work,
-    WorkersError,
     attempt,
 )
 
@@ -65,18 +65,20 @@ def connect(address: str) -> Any:
     """Ray itself, connected to `address`: `local` starts a cluster on this machine, `auto` finds a running one.
 
     Raises:
-        WorkersError: Ray is not installed, or there is no cluster at the address.
+        ParallelError: Ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
     except ImportError as error:
-        raise WorkersError(f"--ray_address needs Ray: pip install 'deepfake-unet-industrial[ray]' ({error})") from error
+        raise ParallelError(
+            f"--ray_address needs Ray: pip install 'deepfake-unet-industrial[ray]' ({error})"
+        ) from error
     try:
         _check_reachable(address)
         options = {} if address != "local" else {"include_dashboard": False}
         ray.init(None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise WorkersError(f"no Ray cluster at {address!r}: {error}") from error
+        raise ParallelError(f"no Ray cluster at {address!r}: {error}") from error
     return ray
 
 
@@ -107,14 +109,14 @@ def run(
     ray = connect(address)
     queue = collections.deque(jobs)
     wanted = processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    pool: list[_Actor] = []
+    actors: list[_Actor] = []
     failures = 0
     try:
-        while queue or any(actor.job is not None for actor in pool):
-            busy = sum(actor.job is not None for actor in pool)
-            while len(pool) < min(wanted, busy + len(queue)):
-                pool.append(_Actor(ray, work))
-            asked = [actor for actor in pool if actor.job is not None or not actor.started]
+        while queue or any(actor.job is not None for actor in actors):
+            busy = sum(actor.job is not None for actor in actors)
+            while len(actors) < min(wanted, busy + len(queue)):
+                actors.append(_Actor(ray, work))
+            asked = [actor for actor in actors if actor.job is not None or not actor.started]
             ready, _ = ray.wait([a.reference for a in asked], num_returns=len(asked), timeout=0.5 if asked else 0)
             for actor in asked:
                 late = time.monotonic() - actor.since > (limit_s(actor.job) if actor.started else START_LIMIT_S)
@@ -126,12 +128,12 @@ def run(
                 else:
                     continue
                 if kind == FATAL:
-                    raise WorkersError(content)
+                    raise ParallelError(content)
                 if kind in (DIED, LATE):
-                    pool.remove(actor)
+                    actors.remove(actor)
                     failures = 0 if actor.started else failures + 1
                     if failures >= MAX_START_FAILURES:
-                        raise WorkersError(f"workers end while starting ({content})")
+                        raise ParallelError(f"workers end while starting ({content})")
                     if actor.job is None:
                         continue
                     next_job = again(actor.job, Answer(kind, content))
@@ -141,11 +143,11 @@ def run(
                 job, actor.job, actor.started = actor.job, None, True
                 if job is not None:
                     yield job, Answer(kind, content)
-            for actor in pool:
+            for actor in actors:
                 if actor.started and actor.job is None and queue:
                     actor.give(queue.popleft())
     finally:
-        for actor in pool:
+        for actor in actors:
             actor.kill()
         if address == "local":
             ray.shutdown()

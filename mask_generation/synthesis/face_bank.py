@@ -1,4 +1,4 @@
-"""A pool of face crops in one file: what the synthesis draws from, so that training needs no videos and no detector.
+"""A bank of face crops in one file: what the synthesis draws from, so that training needs no videos and no detector.
 
 An .npz without pickles: JPEG crops of the face box grown by `MARGIN`, at most `SIDE_PX` wide and never enlarged, each
 with five points, identity, source, file, frame and split. Whole identities are held out for validation.
@@ -26,8 +26,8 @@ FORMAT = 1
 SPLITS = ("train", "val")
 
 
-class PoolError(ValueError):
-    """A pool file that cannot be used, or nothing to make one of; the message names the file and the reason."""
+class FaceBankError(ValueError):
+    """A face bank that cannot be used, or nothing to make one of; the message names the file and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Crop:
     frame: int = 0
 
 
-class Pool:
+class FaceBank:
     """Crops in memory as JPEG, decoded when drawn. Drawing is a function of the generator handed in.
 
     Args:
         weights: share of the draws that each source gets; None: in proportion to the root of its identities, so that
             a source with many people leads but does not drown the others.
     Raises:
-        PoolError: a weight names a source that is not there, or the split is empty.
+        FaceBankError: a weight names a source that is not there, or the split is empty.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Pool:
         digest: str = "",
     ) -> None:
         if not len(jpegs):
-            raise PoolError("the pool holds no crops of this split")
+            raise FaceBankError("the face bank holds no crops of this split")
         self._jpegs, self.points = list(jpegs), np.asarray(points, np.float32)
         self.identities, self.sources = list(identities), list(sources)
         self.digest = digest
@@ -82,10 +82,10 @@ class Pool:
             weights = {name: len(self._by_source[name]) ** 0.5 for name in names}
         unknown = sorted(set(weights) - set(names))
         if unknown:
-            raise PoolError(f"no crops of source {', '.join(unknown)}; there are {', '.join(names)}")
+            raise FaceBankError(f"no crops of source {', '.join(unknown)}; there are {', '.join(names)}")
         share = np.array([max(0.0, float(weights.get(name, 0))) for name in names])
         if share.sum() <= 0:
-            raise PoolError("every source has weight 0")
+            raise FaceBankError("every source has weight 0")
         self._names, self._share = names, share / share.sum()
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class Pool:
         return self._one(people[int(rng.integers(len(people)))], rng)
 
     def draw_other(self, index: int, rng: np.random.Generator) -> Optional[int]:
-        """A crop of another person than that of `index`; None where the pool has one person only."""
+        """A crop of another person than that of `index`; None where the bank has one person only."""
         for _ in range(8):
             other = self.draw(rng)
             if self.identities[other] != self.identities[index]:
@@ -171,10 +171,10 @@ def assign_splits(identities: Iterable[str], sources: Iterable[str], share: floa
 
 
 def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed: int = 0) -> dict[str, Any]:
-    """Write a pool; returns what it holds. Whole or not there.
+    """Write a face bank; returns what it holds. Whole or not there.
 
     Raises:
-        PoolError: no crops.
+        FaceBankError: no crops.
     """
     jpegs, points, rows = [], [], []
     for crop in crops:
@@ -184,7 +184,7 @@ def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed:
         points.append(crop.points)
         rows.append((crop.identity, crop.source, crop.origin, crop.frame))
     if not rows:
-        raise PoolError(f"{path}: no usable face was found, so there is no pool to write")
+        raise FaceBankError(f"{path}: no usable face was found, so there is no face bank to write")
     splits = assign_splits([row[0] for row in rows], [row[1] for row in rows], validation_share, seed)
     info = {"format": FORMAT, "margin": MARGIN, "side_px": SIDE_PX, "seed": seed, "validation_share": validation_share}
     lengths = np.array([len(data) for data in jpegs], np.int64)
@@ -205,31 +205,32 @@ def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed:
     return {name: load(path, name).summary() for name in SPLITS if name in splits.values()}
 
 
-def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -> Pool:
+def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -> FaceBank:
     """The crops of one split ("train", "val", or "all").
 
     Raises:
-        PoolError: not a pool file, of another format, or without crops of that split.
+        FaceBankError: not a face bank, of another format, or without crops of that split.
     """
     if split not in (*SPLITS, "all"):
-        raise PoolError(f"split {split!r}: allowed are {', '.join(SPLITS)}, all")
+        raise FaceBankError(f"split {split!r}: allowed are {', '.join(SPLITS)}, all")
     try:
         with np.load(path, allow_pickle=False) as data:
             info = json.loads(str(data["info"]))
             if info["format"] != FORMAT:
-                raise PoolError(f"{path}: pool format {info['format']}, this version reads {FORMAT}; build it again")
+                reason = f"face bank of format {info['format']}, this version reads {FORMAT}; build it again"
+                raise FaceBankError(f"{path}: {reason}")
             raw, ends = data["jpeg"], data["end"]
             fields = {name: data[name] for name in ("points", "identity", "source", "split")}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, PoolError):
+        if isinstance(error, FaceBankError):
             raise
-        raise PoolError(f"{path}: no pool of face crops ({error}); make one with the verb `pool`") from error
+        raise FaceBankError(f"{path}: no face bank ({error}); make one with `mask face_bank`") from error
     digest = hashlib.sha256(raw.tobytes()).hexdigest()
     starts = np.concatenate([[0], ends[:-1]])
     chosen = np.flatnonzero((fields["split"] == split) | (split == "all"))
     jpegs = [raw[starts[i] : ends[i]].tobytes() for i in chosen]
     try:
-        return Pool(
+        return FaceBank(
             jpegs,
             fields["points"][chosen],
             [str(fields["identity"][i]) for i in chosen],
@@ -237,5 +238,5 @@ def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -
             weights,
             digest,
         )
-    except PoolError as error:
-        raise PoolError(f"{path}: {error}") from error
+    except FaceBankError as error:
+        raise FaceBankError(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""An endless stream of real and manipulated pictures with exact masks. Pair i depends on the seed and i alone."""
+"""Real and manipulated pictures with exact masks, without end: pair i depends on the seed and i alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import cv2
 import numpy as np
 
 from mask_generation.synthesis import degrade, hard_negatives, jitter, manipulations, regions
-from mask_generation.synthesis.face_bank import MARGIN, Pool
+from mask_generation.synthesis.face_bank import MARGIN, FaceBank
 
+if TYPE_CHECKING:  # it loads TensorFlow
+    from unet_industrial.records import FaceGroup
+
+DATASET = "synthesis"
 WORK_PX = (150, 290)  # sides at which pictures are manipulated and compressed before they are brought to size
 
 
@@ -82,17 +86,7 @@ class Pair(NamedTuple):
     identity: str
 
 
-class Example(NamedTuple):
-    """One picture: image uint8 (S, S, 3), mask uint8 (S, S), label 1 for fake; which pair, and how it was made."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    label: int
-    pair: int
-    kind: str
-
-
-def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
+def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
     """Pair number `index` of the stream with that seed, each picture `size` pixels wide.
 
     Args:
@@ -102,8 +96,8 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
     """
     mix = mix or Mix()
     rng = np.random.default_rng([seed, index])
-    number = pool.draw(rng)
-    rgb, landmarks = _window(pool.rgb(number), manipulations.as_landmarks(pool.points[number]), rng)
+    number = faces.draw(rng)
+    rgb, landmarks = _window(faces.rgb(number), manipulations.as_landmarks(faces.points[number]), rng)
     if rng.random() < 0.5:
         rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
     if rng.random() < mix.reshape:
@@ -118,7 +112,7 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
     if mix.softened and rng.random() < mix.softened:
         unit = regions.face_unit(landmarks)
         rgb = jitter.to_uint8(jitter.soften(rgb.astype(np.float32), rng, unit, float(rng.uniform(0, 1))))
-    made, kind = _manipulate(pool, number, rgb, landmarks, rng, difficulty * mix.hardness, mix)
+    made, kind = _manipulate(faces, number, rgb, landmarks, rng, difficulty * mix.hardness, mix)
     real, fake, mask = made
     if rng.random() < mix.cover * difficulty:
         overlay, alpha = hard_negatives.cover(real, landmarks, rng)
@@ -133,29 +127,31 @@ def make_pair(pool: Pool, seed: int, index: int, size: int, difficulty: float, m
         chains[1] = chains[0]
     real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
     mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
-    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, pool.identities[number])
+    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, faces.identities[number])
 
 
-def stream(
-    pool: Pool,
-    seed: int,
-    size: int,
-    schedule: Optional[Schedule] = None,
-    mix: Optional[Mix] = None,
-    start_pair: int = 0,
-) -> Iterator[Example]:
-    """Without end: the real picture of a pair, then its fake; from pair `start_pair` on, for resuming."""
-    schedule = schedule or Schedule()
-    index = start_pair
-    while True:
-        pair = make_pair(pool, seed, index, size, schedule.difficulty(index), mix)
-        yield Example(pair.real, np.zeros_like(pair.mask), 0, index, "real")
-        yield Example(pair.fake, pair.mask, 1, index, pair.kind)
-        index += 1
+def face_groups(
+    faces: FaceBank, split: str, seed: int, pairs: range, size: int, difficulty: float = 1.0, mix: Optional[Mix] = None
+) -> Iterator[FaceGroup]:
+    """Pairs as records, training and evaluation take them: a group each, the real picture, then its fake.
+
+    A group's identity is the person in the picture. The other face of a swap is not counted as a second one: nearly
+    everybody would be connected with everybody, and no interval by identity could be given.
+    """
+    from unet_industrial.records import FaceGroup, FaceImage
+
+    for index in pairs:
+        pair = make_pair(faces, seed, index, size, difficulty, mix)
+        clip = f"{DATASET}/{{}}/-/{index}"
+        real = FaceImage(pair.real, np.zeros_like(pair.mask), 0, clip.format("real"), "real", 0)
+        fake = FaceImage(pair.fake, pair.mask, 1, clip.format(pair.kind), pair.kind, 0, "exact")
+        box = (0.0, 0.0, float(size), float(size))
+        key = f"{DATASET}/{seed}/{index}"
+        yield FaceGroup(key, DATASET, split, pair.identity, 0, 0.0, 0, box, (real, fake))
 
 
 def _manipulate(
-    pool: Pool,
+    faces: FaceBank,
     number: int,
     rgb: np.ndarray,
     landmarks: np.ndarray,
@@ -168,15 +164,15 @@ def _manipulate(
     weights = np.array(list(shares.values()))
     kind = names[int(rng.choice(len(names), p=weights / weights.sum()))]
     if kind == "swap":
-        other = pool.draw_other(number, rng)
+        other = faces.draw_other(number, rng)
         if other is not None:
-            source, points = _flip_maybe(pool.rgb(other), pool.points[other], rng)
+            source, points = _flip_maybe(faces.rgb(other), faces.points[other], rng)
             return manipulations.face_swap(rgb, landmarks, source, points, rng, difficulty, soft=mix.soft), kind
         kind = "self_blend"
     if kind == "mouth":
-        same = pool.draw_same(number, rng) if rng.random() < 0.5 else None
+        same = faces.draw_same(number, rng) if rng.random() < 0.5 else None
         if same is not None:
-            taken, points = pool.rgb(same), pool.points[same]
+            taken, points = faces.rgb(same), faces.points[same]
             return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, taken, points, mix.soft), kind
         return manipulations.mouth_rerender(rgb, landmarks, rng, difficulty, soft=mix.soft), kind
     if kind == "expression":
@@ -193,7 +189,7 @@ def _flip_maybe(rgb: np.ndarray, five: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A square cut out of a pool crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
+    """A square cut out of a stored crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
     stored = rgb.shape[0]
     span = stored * float(rng.uniform(1.15, 1.45)) / MARGIN
     side = int(rng.uniform(WORK_PX[0], max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))
@@ -214,32 +210,3 @@ def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) ->
 def _to_size(rgb: np.ndarray, size: int) -> np.ndarray:
     shrinking = rgb.shape[0] >= size
     return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-
-
-# Synthesised pairs as face groups: the form in which records, training and evaluation take them.
-
-
-if TYPE_CHECKING:  # it loads TensorFlow
-    from unet_industrial.records import FaceGroup
-
-DATASET = "synthesis"
-
-
-def face_groups(
-    pool: Pool, split: str, seed: int, pairs: range, size: int, difficulty: float = 1.0, mix: Optional[Mix] = None
-) -> Iterator[FaceGroup]:
-    """Pairs of the stream with that seed, a group each: the real picture, then its fake.
-
-    A group's identity is the person in the picture. The other face of a swap is not counted as a second one: nearly
-    everybody would be connected with everybody, and no interval by identity could be given.
-    """
-    from unet_industrial.records import FaceGroup, FaceImage
-
-    for index in pairs:
-        pair = make_pair(pool, seed, index, size, difficulty, mix)
-        clip = f"{DATASET}/{{}}/-/{index}"
-        real = FaceImage(pair.real, np.zeros_like(pair.mask), 0, clip.format("real"), "real", 0)
-        fake = FaceImage(pair.fake, pair.mask, 1, clip.format(pair.kind), pair.kind, 0, "exact")
-        box = (0.0, 0.0, float(size), float(size))
-        key = f"{DATASET}/{seed}/{index}"
-        yield FaceGroup(key, DATASET, split, pair.identity, 0, 0.0, 0, box, (real, fake))

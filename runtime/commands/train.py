@@ -14,7 +14,7 @@ from absl import flags
 
 from mask_generation import cli
 from mask_generation.commands.flags import define_face_bank_flags, mix_from_flags
-from mask_generation.synthesis.face_bank import PoolError
+from mask_generation.synthesis.face_bank import FaceBankError
 from runtime.commands.flags import define_data_dir, define_threads, define_train_split
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError, Workers, is_lost_worker
@@ -24,7 +24,7 @@ from unet_industrial.config import PRECISIONS, STRIDE, ConfigError, DataConfig, 
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
-USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, PoolError)
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, FaceBankError)
 
 
 def define_flags() -> None:

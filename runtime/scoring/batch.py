@@ -251,7 +251,7 @@ def score_all(
             answers = processes.run(jobs, work, num_processes or 1, limit_s, again)
         for job, answer in answers:
             yield job, _result(job, answer, timeout_s, error_log)
-    except processes.WorkersError as error:
+    except processes.ParallelError as error:
         raise PoolError(str(error)) from error
 
 

@@ -143,7 +143,7 @@ class SynthesisSource:
     """Training batches made on the fly; see `unet_industrial.dataset.BatchSource`.
 
     Raises:
-        PoolError: the pool is missing, damaged, or has no crops to train on.
+        FaceBankError: the pool is missing, damaged, or has no crops to train on.
         ValueError: a setting of the mix has an impossible value.
     """
 
@@ -219,7 +219,7 @@ def write_validation(config: SynthesisConfig, folder: Path, pairs: int) -> Path:
     Made once; a file already there is kept, as it holds the same.
 
     Raises:
-        PoolError: nobody is held out.
+        FaceBankError: nobody is held out.
     """
     from mask_generation import shards
     from mask_generation.synthesis.face_bank import load

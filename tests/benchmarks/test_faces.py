@@ -48,7 +48,7 @@ def test_boxes_that_the_tracker_misses_lower_the_share(tmp_path):
 
 
 def test_the_synthesis_benchmark_prints_its_rate(tmp_path, capsys, monkeypatch):
-    path = str(tmp_path / "pool.npz")
+    path = str(tmp_path / "bank.npz")
     face_bank.save(
         path,
         (
@@ -57,11 +57,11 @@ def test_the_synthesis_benchmark_prints_its_rate(tmp_path, capsys, monkeypatch):
         ),
         validation_share=0,
     )
-    monkeypatch.setattr("sys.argv", ["synthesis", "--pool", path, "--sizes", "64", "--pairs", "16"])
+    monkeypatch.setattr("sys.argv", ["synthesis", "--face_bank", path, "--sizes", "64", "--pairs", "16"])
     assert synthesis.main() == 0
     row = json.loads(capsys.readouterr().out)
     assert row["size_px"] == 64
     assert row["images_per_cpu_s"] > 1
-    monkeypatch.setattr("sys.argv", ["synthesis", "--pool", str(tmp_path / "none.npz")])
+    monkeypatch.setattr("sys.argv", ["synthesis", "--face_bank", str(tmp_path / "none.npz")])
     assert synthesis.main() == 1
     assert "none.npz" in capsys.readouterr().err

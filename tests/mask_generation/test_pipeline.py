@@ -16,7 +16,7 @@ from mask_generation import __main__ as command
 from mask_generation import pipeline, shards
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
-from mask_generation.parallel import processes as workers
+from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer
 from mask_generation.pipeline import GenerateConfig, PipelineError, clear, generate, plan_jobs
 from tests.helpers import drawn_pairs
@@ -25,15 +25,15 @@ from unet_industrial.record_files import RecordReader, index_files, read_all
 from unet_industrial.records import decode_group
 
 
-def inline(jobs, work, processes, limit_s, again):
+def inline(jobs, work, count, limit_s, again):
     built = work.build()
     for job in jobs:
-        yield job, Answer(*workers.attempt(work, built, job))
+        yield job, Answer(*processes.attempt(work, built, job))
 
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch):
-    monkeypatch.setattr(workers, "run", inline)
+    monkeypatch.setattr(processes, "run", inline)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def done(pairs, tmp_path_factory):
     """A finished run; tests that change it copy it first."""
     folder = tmp_path_factory.mktemp("done") / "records"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "run", inline)
+        patch.setattr(processes, "run", inline)
         totals = run(pairs, folder)
     return folder, totals
 
@@ -142,7 +142,7 @@ def test_the_same_command_again_does_nothing_and_says_the_same(pairs, copy, done
     def never(*arguments):
         raise AssertionError("nothing is left to do")
 
-    monkeypatch.setattr(workers, "run", never)
+    monkeypatch.setattr(processes, "run", never)
     seen = []
     totals = run(pairs, copy, lambda clips, states, resumed: seen.append((clips, resumed)))
     assert dataclasses.replace(totals, wall_s=0, resumed_groups=0) == dataclasses.replace(done[1], wall_s=0)
@@ -214,15 +214,15 @@ def test_two_runs_do_not_work_in_one_folder(pairs, copy):
 
 
 def test_a_part_damaged_on_the_disk_is_noticed_and_its_group_done_again(pairs, tmp_path, done):
-    def stops_early(jobs, work, processes, limit_s, again):
-        for done_jobs, answer in enumerate(inline(jobs, work, processes, limit_s, again)):
+    def stops_early(jobs, work, count, limit_s, again):
+        for done_jobs, answer in enumerate(inline(jobs, work, count, limit_s, again)):
             if done_jobs == 1:
-                raise workers.WorkersError("the plug was pulled")
+                raise processes.ParallelError("the plug was pulled")
             yield answer
 
     folder = tmp_path / "records"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "run", stops_early)
+        patch.setattr(processes, "run", stops_early)
         with pytest.raises(PipelineError, match="plug was pulled(.|\n)*goes on from here"):
             run(pairs, folder)
     part = next(path for path in sorted(folder.glob(".work/*/*.tfrecord")))
@@ -267,17 +267,17 @@ def test_a_clip_that_kills_its_worker_is_left_out_and_its_group_kept(pairs, tmp_
     deadly = "pairs/mouth/native/01_fake"
     deaths = []
 
-    def with_deaths(jobs, work, processes, limit_s, again):
+    def with_deaths(jobs, work, count, limit_s, again):
         built = work.build()
         for job in jobs:
             while deadly in {fake.name for fake in job.group.fakes} - {name for name, _, _ in job.given_up}:
                 job.part.parent.mkdir(parents=True, exist_ok=True)
                 job.part.with_name(job.part.name + ".at").write_bytes(deadly.encode() + b"\nrest of a longer name")
                 deaths.append(job)
-                job = again(job, Answer(workers.DIED, "signal SIGSEGV"))
-            yield job, Answer(*workers.attempt(work, built, job))
+                job = again(job, Answer(processes.DIED, "signal SIGSEGV"))
+            yield job, Answer(*processes.attempt(work, built, job))
 
-    monkeypatch.setattr(workers, "run", with_deaths)
+    monkeypatch.setattr(processes, "run", with_deaths)
     totals = run(pairs, tmp_path / "records")
     assert len(deaths) == pipeline.ATTEMPTS
     clips = pd.read_csv(tmp_path / "records" / "clips.csv", keep_default_na=False).set_index("name")
@@ -294,7 +294,7 @@ def test_a_clip_that_takes_too_long_is_left_out_at_once(pairs, tmp_path):
     fake = job.group.fakes[0].name
     job.part.parent.mkdir(parents=True)
     job.part.with_name(job.part.name + ".at").write_bytes(fake.encode() + b"\n")
-    again = pipeline._Run(config, [job])._again(job, Answer(workers.LATE, ""))
+    again = pipeline._Run(config, [job])._again(job, Answer(processes.LATE, ""))
     ((name, state, reason),) = again.given_up
     assert (name, state) == (fake, "timeout")
     assert "14 s" in reason  # two clips
@@ -387,15 +387,15 @@ def test_a_full_disk_ends_the_run_and_what_is_done_is_kept(pairs, tmp_path, monk
             raise OSError(28, "No space left on device", "/data/part")
         return real(*arguments)
 
-    def inline_as_workers_do(jobs, work, processes, limit_s, again):
-        for job, answer in inline(jobs, work, processes, limit_s, again):
-            if answer.kind == workers.FATAL:
-                raise workers.WorkersError(answer.content)
+    def inline_as_processes_do(jobs, work, count, limit_s, again):
+        for job, answer in inline(jobs, work, count, limit_s, again):
+            if answer.kind == processes.FATAL:
+                raise processes.ParallelError(answer.content)
             yield job, answer
 
     folder = tmp_path / "records"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "run", inline_as_workers_do)
+        patch.setattr(processes, "run", inline_as_processes_do)
         patch.setattr(shards, "write_part", full)
         with pytest.raises(PipelineError, match="No space left on device"):
             run(pairs, folder)

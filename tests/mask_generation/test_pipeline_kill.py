@@ -15,7 +15,7 @@ import pytest
 
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
-from mask_generation.parallel import processes as workers
+from mask_generation.parallel import processes
 from mask_generation.pipeline import GenerateConfig, generate
 from tests.helpers import drawn_pairs
 from tests.mask_generation.test_pipeline import inline
@@ -33,7 +33,7 @@ def undisturbed(pairs, tmp_path_factory):
     """{file: bytes} of the records and tables of a run in one process, with other shards' parts done in order."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "run", inline)
+        patch.setattr(processes, "run", inline)
         inventory = find(str(pairs), "pairs_csv", Options())
         config = GenerateConfig(drawn_pairs.CONFIG, folder, shard_groups=3)
         generate(inventory, config, lambda clips, states, resumed: None, drawn_pairs.build_quick)

@@ -73,7 +73,7 @@ def test_the_training_split_another_seed_and_difficulty_give_other_pictures(synt
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--seed=1"], "made with another difficulty, mix, pairs, pool, seed"),
+        (["--seed=1"], "made with another bank, difficulty, mix, pairs, seed"),
         (["--mix=moon=1"], "allowed are self_blend"),
         (["--mix=swap=lots"], "NAME=NUMBER"),
         (["--num_pairs=0"], "num_pairs"),
@@ -88,7 +88,7 @@ def test_what_cannot_be_made_is_said(synthesize, capsys, words, message):
     assert not list(folder.glob("*.tfrecord"))
 
 
-def test_a_file_that_is_no_pool_is_named(tmp_path, capsys):
+def test_a_file_that_is_no_face_bank_is_named(tmp_path, capsys):
     (tmp_path / "pool.npz").write_bytes(b"no pool")
     assert main(["synthesize", f"--face_bank={tmp_path / 'pool.npz'}", f"--output={tmp_path / 'out'}"]) == 1
     assert "pool.npz" in capsys.readouterr().err

@@ -178,8 +178,8 @@ def test_islands_go_and_holes_are_filled():
 def test_the_noise_level_never_falls_with_busyness_nor_below_its_floor(seed, floor):
     rng = np.random.default_rng(seed)
     busy = rng.uniform(0, 40, (60, 60)).astype(np.float32)
-    evidence = (rng.gamma(2, 1, (60, 60)) * (0.2 + busy / 20)).astype(np.float32)
-    level = adaptive_features.noise_level(evidence, busy, np.ones((60, 60), bool), 0.9, floor)
+    differences = (rng.gamma(2, 1, (60, 60)) * (0.2 + busy / 20)).astype(np.float32)
+    level = adaptive_features.noise_level(differences, busy, np.ones((60, 60), bool), 0.9, floor)
     order = np.argsort(busy.ravel())
     assert (np.diff(level.ravel()[order]) >= -1e-5).all()
     assert level.min() >= np.float32(floor)

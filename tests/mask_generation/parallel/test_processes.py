@@ -1,4 +1,4 @@
-"""Worker processes: every job is answered once, whatever happens to who does it."""
+"""Processes: every job is answered once, whatever happens to who does it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from mask_generation.parallel import processes as workers
+from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer, Work
 from tests.helpers import drawn_work
 from tests.helpers.drawn_work import Job
@@ -20,16 +20,16 @@ from tests.helpers.drawn_work import Job
 WORK = Work(drawn_work.build, drawn_work.do)
 
 
-def run(folder, orders, processes=2, limit_s=60.0, again=lambda job, answer: None, work=WORK):
+def run(folder, orders, count=2, limit_s=60.0, again=lambda job, answer: None, work=WORK):
     jobs = [
         Job(str(number), order if isinstance(order, tuple) else (order,), folder) for number, order in enumerate(orders)
     ]
-    answers = list(workers.run(jobs, work, processes, lambda job: limit_s, again))
+    answers = list(processes.run(jobs, work, count, lambda job: limit_s, again))
     return {job.name: answer for job, answer in answers}, len(answers)
 
 
 def test_every_job_is_answered_once_by_the_processes_there_are(tmp_path):
-    answers, count = run(tmp_path, ["go"] * 9, processes=3)
+    answers, count = run(tmp_path, ["go"] * 9, count=3)
     assert count == 9
     assert {answer.content[1] for answer in answers.values()} == {str(number) for number in range(9)}
     assert 1 <= len({answer.content[0] for answer in answers.values()}) <= 3
@@ -44,17 +44,17 @@ def test_a_job_whose_worker_dies_is_given_to_another(tmp_path):
 
     answers, count = run(tmp_path, ["go", ("die", "die", "go"), "go"], again=again)
     assert count == 3
-    assert {answer.kind for answer in answers.values()} == {workers.DONE}
-    assert asked == [("1", Answer(workers.DIED, "signal SIGKILL"))] * 2
+    assert {answer.kind for answer in answers.values()} == {processes.DONE}
+    assert asked == [("1", Answer(processes.DIED, "signal SIGKILL"))] * 2
     assert len(list(tmp_path.glob("1-*"))) == 3
 
 
 def test_a_job_that_is_given_up_is_reported_and_the_others_go_on(tmp_path):
     answers, count = run(tmp_path, ["die", "go", "bug"])
     assert count == 3
-    assert answers["0"] == Answer(workers.DIED, "signal SIGKILL")
-    assert answers["1"].kind == workers.DONE
-    assert answers["2"].kind == workers.BUG
+    assert answers["0"] == Answer(processes.DIED, "signal SIGKILL")
+    assert answers["1"].kind == processes.DONE
+    assert answers["2"].kind == processes.BUG
     assert answers["2"].content[0] == "ZeroDivisionError: division by zero"
     assert "drawn_work.py" in answers["2"].content[1]
 
@@ -63,19 +63,19 @@ def test_a_job_that_hangs_is_ended_at_its_limit(tmp_path):
     start = time.monotonic()
     answers, count = run(tmp_path, ["hang", "go"], limit_s=1.0)
     assert count == 2
-    assert answers["0"].kind == workers.LATE
+    assert answers["0"].kind == processes.LATE
     assert time.monotonic() - start < 30
 
 
 def test_a_full_disk_ends_the_run(tmp_path):
-    with pytest.raises(workers.WorkersError, match=r"No space left on device.*/data/x"):
+    with pytest.raises(processes.ParallelError, match=r"No space left on device.*/data/x"):
         run(tmp_path, ["full", "go", "go"])
 
 
-def test_workers_that_cannot_start_end_the_run_with_the_reason(tmp_path):
-    with pytest.raises(workers.WorkersError, match="MemoryError: no room"):
+def test_processes_that_cannot_start_end_the_run_with_the_reason(tmp_path):
+    with pytest.raises(processes.ParallelError, match="MemoryError: no room"):
         run(tmp_path, ["go"], work=Work(drawn_work.cannot_build, drawn_work.do))
-    with pytest.raises(workers.WorkersError, match="end while starting"):
+    with pytest.raises(processes.ParallelError, match="end while starting"):
         run(tmp_path, ["go"], work=Work(drawn_work.dies_at_start, drawn_work.do))
 
 

@@ -17,7 +17,7 @@ WORK = Work(drawn_work.build, drawn_work.do)
 
 def test_without_ray_one_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(processes.WorkersError, match=r"pip install .*\[ray\]"):
+    with pytest.raises(processes.ParallelError, match=r"pip install .*\[ray\]"):
         ray_workers.connect("local")
 
 
@@ -57,5 +57,5 @@ def test_a_job_that_hangs_is_ended_and_a_full_disk_ends_the_run(cluster, tmp_pat
     answers, count = run(tmp_path, ["hang", "go"], limit_s=2.0)
     assert count == 2
     assert answers["0"].kind == processes.LATE
-    with pytest.raises(processes.WorkersError, match="No space left"):
+    with pytest.raises(processes.ParallelError, match="No space left"):
         run(tmp_path, ["full", "go"])

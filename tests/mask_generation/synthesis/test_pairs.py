@@ -1,8 +1,6 @@
-"""From a pool file to an endless stream of pairs: resumable, balanced, degraded as videos are, and apart by people."""
+"""From a face bank to pairs without end: resumable, balanced, degraded as videos are, and apart by people."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
@@ -10,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_generation.synthesis import degrade, face_bank, hard_negatives, regions
-from mask_generation.synthesis import pairs as stream
-from mask_generation.synthesis.face_bank import PoolError
-from mask_generation.synthesis.pairs import Mix, Schedule, make_pair
+from mask_generation.synthesis.face_bank import FaceBankError
+from mask_generation.synthesis.pairs import Mix, Schedule, face_groups, make_pair
 from tests.helpers import drawn_faces
 
 SIZE = 64
@@ -26,18 +23,18 @@ def crops(people=4, each=3, source="drawn", side=160):
 
 
 @pytest.fixture(scope="module")
-def pool_path(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("pool") / "pool.npz")
+def bank_path(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("bank") / "bank.npz")
     face_bank.save(path, [*crops(6), *crops(4, source="other")], validation_share=0.25)
     return path
 
 
 @pytest.fixture(scope="module")
-def faces(pool_path):
-    return face_bank.load(pool_path, "all")
+def faces(bank_path):
+    return face_bank.load(bank_path, "all")
 
 
-def test_a_pool_comes_back_as_it_was_written(faces):
+def test_a_bank_comes_back_as_it_was_written(faces):
     written = [*crops(6), *crops(4, source="other")]
     assert len(faces) == len(written)
     for index, crop in enumerate(written):
@@ -46,8 +43,8 @@ def test_a_pool_comes_back_as_it_was_written(faces):
         assert np.abs(faces.rgb(index).astype(int) - crop.rgb).mean() < 3  # JPEG 93
 
 
-def test_no_person_is_in_both_splits(pool_path, faces):
-    train, held_out = (set(face_bank.load(pool_path, split).identities) for split in ("train", "val"))
+def test_no_person_is_in_both_splits(bank_path, faces):
+    train, held_out = (set(face_bank.load(bank_path, split).identities) for split in ("train", "val"))
     assert not train & held_out
     assert train | held_out == set(faces.identities)
     assert {name.split("/")[0] for name in held_out} == {"drawn", "other"}
@@ -63,8 +60,8 @@ def test_splits_hold_out_about_the_share_and_a_new_person_moves_few(names, share
     assert sum(split[name] != more[name] for name in people) <= 2
 
 
-def test_draws_follow_the_weights_and_the_generator(pool_path):
-    faces = face_bank.load(pool_path, "all", {"drawn": 3.0, "other": 1.0})
+def test_draws_follow_the_weights_and_the_generator(bank_path):
+    faces = face_bank.load(bank_path, "all", {"drawn": 3.0, "other": 1.0})
     rng = np.random.default_rng(0)
     drawn = [faces.sources[faces.draw(rng)] for _ in range(800)]
     assert drawn.count("drawn") / 800 == pytest.approx(0.75, abs=0.06)
@@ -81,7 +78,7 @@ def test_another_is_another_person_and_same_is_another_crop_of_the_person(faces)
         assert same != index
 
 
-def test_a_pool_of_one_crop_has_no_other_and_no_same(tmp_path):
+def test_a_bank_of_one_crop_has_no_other_and_no_same(tmp_path):
     face_bank.save(str(tmp_path / "one.npz"), crops(1, 1))
     alone = face_bank.load(str(tmp_path / "one.npz"), "train")
     rng = np.random.default_rng(0)
@@ -90,24 +87,24 @@ def test_a_pool_of_one_crop_has_no_other_and_no_same(tmp_path):
     assert make_pair(alone, 0, 0, SIZE, 1.0, Mix(self_blend=0, swap=1, mouth=0, expression=0)).kind == "self_blend"
 
 
-def test_unusable_pools_are_refused_with_their_name(tmp_path, pool_path):
-    with pytest.raises(PoolError, match="no usable face was found"):
+def test_unusable_banks_are_refused_with_their_name(tmp_path, bank_path):
+    with pytest.raises(FaceBankError, match="no usable face was found"):
         face_bank.save(str(tmp_path / "none.npz"), [])
     assert not list(tmp_path.iterdir())
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(PoolError, match=r"bad\.npz: no pool of face crops"):
+    with pytest.raises(FaceBankError, match=r"bad\.npz: no face bank"):
         face_bank.load(str(tmp_path / "bad.npz"), "train")
-    with pytest.raises(PoolError, match=r"gone\.npz"):
+    with pytest.raises(FaceBankError, match=r"gone\.npz"):
         face_bank.load(str(tmp_path / "gone.npz"), "train")
-    with pytest.raises(PoolError, match="split 'test': allowed are train, val, all"):
-        face_bank.load(pool_path, "test")
-    with pytest.raises(PoolError, match="no crops of source webcam; there are drawn, other"):
-        face_bank.load(pool_path, "all", {"webcam": 1.0})
-    with pytest.raises(PoolError, match="every source has weight 0"):
-        face_bank.load(pool_path, "all", {"drawn": 0.0})
+    with pytest.raises(FaceBankError, match="split 'test': allowed are train, val, all"):
+        face_bank.load(bank_path, "test")
+    with pytest.raises(FaceBankError, match="no crops of source webcam; there are drawn, other"):
+        face_bank.load(bank_path, "all", {"webcam": 1.0})
+    with pytest.raises(FaceBankError, match="every source has weight 0"):
+        face_bank.load(bank_path, "all", {"drawn": 0.0})
 
 
-def test_a_crop_for_the_pool_holds_the_face_where_its_points_say():
+def test_a_crop_for_the_bank_holds_the_face_where_its_points_say():
     rgb = drawn_faces.picture(400, 400)
     cut, points = face_bank.crop_face(rgb, drawn_faces.box(400, 400), drawn_faces.landmarks(400, 400))
     assert cut.shape[0] == cut.shape[1] <= face_bank.SIDE_PX
@@ -189,16 +186,16 @@ def test_impossible_mixes_are_refused(wrong):
         Mix(**wrong)
 
 
-def test_the_stream_gives_real_then_fake_of_each_pair_and_resumes_anywhere(faces):
-    first = list(itertools.islice(stream.stream(faces, 3, SIZE), 8))
-    later = list(itertools.islice(stream.stream(faces, 3, SIZE, start_pair=2), 4))
-    assert [example.label for example in first] == [0, 1] * 4
-    assert [example.pair for example in first] == [0, 0, 1, 1, 2, 2, 3, 3]
-    for a, b in zip(first[4:], later):
-        np.testing.assert_array_equal(a.image, b.image)
-        np.testing.assert_array_equal(a.mask, b.mask)
-    for example in first:
-        assert example.mask.any() == bool(example.label)
+def test_groups_hold_real_then_fake_of_each_pair_and_begin_anywhere(faces):
+    first, later = (list(face_groups(faces, "train", 3, range(start, 4), SIZE)) for start in (0, 2))
+    assert [image.label for group in first for image in group.images] == [0, 1] * 4
+    assert [group.key for group in first] == [f"synthesis/3/{pair}" for pair in range(4)]
+    for ours, theirs in zip(first[2:], later):
+        for a, b in zip(ours.images, theirs.images):
+            np.testing.assert_array_equal(a.image, b.image)
+            np.testing.assert_array_equal(a.mask, b.mask)
+    for group in first:
+        assert [image.mask.any() for image in group.images] == [False, True]
 
 
 def test_difficulty_rises_from_easy_to_hard_and_stays():

@@ -45,5 +45,5 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(tmp_path):
 
 @needs_ray
 def test_an_address_without_a_cluster_is_named():
-    with pytest.raises(processes.WorkersError, match="no Ray cluster at '127.0.0.1:9'"):
+    with pytest.raises(processes.ParallelError, match="no Ray cluster at '127.0.0.1:9'"):
         ray.connect("127.0.0.1:9")

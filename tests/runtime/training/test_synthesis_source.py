@@ -122,7 +122,7 @@ def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
 def test_a_pool_that_is_none_is_named(tmp_path):
     path = tmp_path / "pool.npz"
     path.write_bytes(b"no pool")
-    with pytest.raises(face_bank.PoolError, match=r"pool\.npz.*verb `pool`"):
+    with pytest.raises(face_bank.FaceBankError, match=r"pool\.npz.*`mask face_bank`"):
         synthesis_source.SynthesisSource(config(str(path)))
 
 
