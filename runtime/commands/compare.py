@@ -12,7 +12,7 @@ from absl import flags
 from mask_generation import cli
 from runtime.commands.flags import define_measuring
 from runtime.evaluation import measure, report, tables
-from runtime.evaluation.report import markdown_table, tables_of
+from runtime.evaluation.report import tables_of
 from runtime.evaluation.tables import TableError
 
 USER_ERRORS = (TableError,)
@@ -100,7 +100,7 @@ def write_and_print(
     for table in tables_of({**result, "title": title, "about": about}):
         if " by " in table.heading or "difference" in table.heading:
             continue
-        print(f"{table.heading}\n\n{markdown_table(table.rows, table.used_columns(), table.first_heading)}")
+        print(f"{table.heading}\n\n{table.markdown()}")
     print(
         f"written: {', '.join(str(written[kind]) for kind in ('json', 'csv', 'markdown', 'html'))}, {folder / 'plots'}/"
     )

@@ -11,6 +11,7 @@ from absl import flags
 
 from mask_generation import cli
 from runtime.training.checkpoint import CheckpointError
+from unet_industrial.config import FACE_MARGIN
 
 USER_ERRORS = (CheckpointError,)
 
@@ -23,7 +24,11 @@ def define_flags() -> None:
     flags.DEFINE_string("onnx", None, "Also write the model in ONNX to this file, checked in ONNX Runtime.")
     flags.DEFINE_integer("input_size", None, "Side of the crops in pixels. [default: as trained]", lower_bound=16)
     flags.DEFINE_float(
-        "face_margin", 1.3, "Side of the crop over the side of the face box, as the records were made.", lower_bound=1.0
+        "face_margin",
+        None,
+        "Side of the crop over that of the face box, where the run does not know how its records were made. "
+        f"[default: as the run's records, else {FACE_MARGIN}]",
+        lower_bound=1.0,
     )
 
 
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     about = {
         "training": {name: state.config[name] for name in ("data", "train", "source")},
         "step": state.step,
-        "face_margin": values.face_margin,
+        "face_margin": values.face_margin or state.config.get("face_margin") or FACE_MARGIN,
     }
     try:
         metadata = export.export(network, model, Path(values.output), about, values.overwrite)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -20,6 +20,7 @@ from runtime.evaluation import baselines
 from runtime.evaluation.measure import Detector
 from runtime.evaluation.recorder import Recorder
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
+from unet_industrial.files import write_bytes, write_json
 from unet_industrial.setting import same_setting, setting
 
 if TYPE_CHECKING:  # the command's --help reads ClassifierConfig, and must not load TensorFlow
@@ -94,13 +95,11 @@ def train(config: ClassifierConfig, files: Sequence[str], folder: Path, progress
 def save(model: tf.keras.Model, config: ClassifierConfig, folder: Path, log: dict[str, Any]) -> None:
     """Write weights, log and, last, the configuration: a folder that has it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{os.getpid()}.{WEIGHTS}"
-    model.save_weights(partial)
-    os.replace(partial, folder / WEIGHTS)
-    for name, content in ((LOG, log), (CONFIG, dataclasses.asdict(config))):
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, folder / name)
+    with tempfile.TemporaryDirectory() as scratch:  # Keras takes the format from the name's two suffixes
+        model.save_weights(Path(scratch) / WEIGHTS)
+        write_bytes(folder / WEIGHTS, (Path(scratch) / WEIGHTS).read_bytes())
+    write_json(folder / LOG, log)
+    write_json(folder / CONFIG, dataclasses.asdict(config))
 
 
 def load(folder: Path) -> tuple[tf.keras.Model, ClassifierConfig]:

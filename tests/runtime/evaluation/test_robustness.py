@@ -142,7 +142,9 @@ def test_files_without_an_answer_are_rows_with_a_state(clip, tmp_path):
     assert bad["score"].isna().all()
     assert set(bad["state"]) == {"unreadable"}
     assert table.loc[table["path"] == str(clip), "score"].eq(0.3).all()
-    robustness.write_file(tmp_path / "out", bad, 0.5, {})  # a file without any score still gets its report
+    # A file without any score still gets its report, and bytes of a name that are no UTF-8 become escapes.
+    written = robustness.write_file(tmp_path / "out", bad, 0.5, {"file": "\udcff.mp4"})
+    assert "\\udcff.mp4" in written["html"].read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
+from mask_generation.parallel import processes
+from mask_generation.pipeline import GenerateConfig, generate
 from runtime.__main__ import main
 from runtime.model import export, saved_model
 from runtime.training import checkpoint
-from tests.helpers import drawn_model
-from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
+from tests.helpers import drawn_model, drawn_pairs
+from unet_industrial.config import FACE_MARGIN, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.train_step import make_network
 
 SIDE = 32
@@ -81,6 +86,33 @@ def test_the_metadata_say_what_it_is_and_where_it_comes_from(run, exported):
     assert about["export_error"] <= export.AGREEMENT
     assert about["parameters"] == sum(int(np.prod(v.shape)) for v in run[1].trainable_variables)
     assert about["versions"]["tensorflow"] == tf.__version__
+
+
+def test_the_margin_of_the_records_crops_goes_all_the_way_into_the_export(tmp_path, monkeypatch):
+    """Before, it was typed by hand at `export`, 1.3 unless one thought of it."""
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "pins.json"))
+    inventory = find(str(drawn_pairs.pairs_csv(tmp_path / "pairs", 1, splits=("train",))), "pairs_csv", Options())
+    config = GenerateConfig(dataclasses.replace(drawn_pairs.CONFIG, crop_margin=1.5), tmp_path / "records")
+
+    def inline(jobs, work, *_):
+        built = work.build()
+        return [(job, processes.Answer(*processes.attempt(work, built, job))) for job in jobs]
+
+    monkeypatch.setattr(processes, "run", inline)
+    generate(inventory, config, lambda *_: None, drawn_pairs.build_quick)
+    words = ["--input_size=32", "--batch_size=2", "--num_iter=1", "--exec_mode=train"]
+    assert main(["train", f"--data_dir={tmp_path / 'records'}", f"--results_dir={tmp_path / 'run'}", *words]) == 0
+    margins = {}
+    for name, flag in (("own", []), ("given", ["--face_margin=2"])):
+        assert main(["export", f"--model={tmp_path / 'run'}", f"--export_dir={tmp_path / name}", *flag]) == 0
+        margins[name] = saved_model.read_metadata(tmp_path / name)[0]["face_margin"]
+    assert margins == {"own": 1.5, "given": 2.0}
+
+
+def test_without_a_known_margin_the_export_takes_the_usual_one(run, tmp_path, monkeypatch):
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "pins.json"))
+    assert main(["export", f"--model={run[0]}", f"--export_dir={tmp_path / 'model'}"]) == 0
+    assert saved_model.load_model(tmp_path / "model").face_margin == FACE_MARGIN
 
 
 def test_what_this_user_exported_is_trusted_and_a_changed_copy_is_not(exported, tmp_path, monkeypatch):
