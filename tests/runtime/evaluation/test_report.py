@@ -151,7 +151,7 @@ def test_compare_from_the_command_line(tmp_path, capsys):
     lines = [f"{key},{score / 2}" for key, score in zip(videos["key"], videos["score"])]
     (tmp_path / "other.csv").write_text("\n".join(["video,score", *lines[1:]]) + "\n")
     out = tmp_path / "out"
-    arguments = ["compare", f"--scores={tmp_path / 'frame_scores.csv'}", f"--output_dir={out}", "--resamples=20"]
+    arguments = ["compare", f"--scores={tmp_path / 'frame_scores.csv'}", f"--output={out}", "--resamples=20"]
     assert run(*arguments, f"--other=half={tmp_path / 'other.csv'}") == 0
     assert "| half |" in capsys.readouterr().out
     document = json.loads((out / "evaluation.json").read_text())
@@ -171,7 +171,7 @@ def test_compare_from_the_command_line(tmp_path, capsys):
 )
 def test_compare_says_what_is_wrong(tmp_path, capsys, extra, code, message):
     many(people=4).drop(columns=["key", "cluster"]).to_csv(tmp_path / "s.csv", index=False)
-    assert run("compare", f"--scores={tmp_path / 's.csv'}", f"--output_dir={tmp_path / 'o'}", *extra) == code
+    assert run("compare", f"--scores={tmp_path / 's.csv'}", f"--output={tmp_path / 'o'}", *extra) == code
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
@@ -182,7 +182,7 @@ def test_classifier_from_the_command_line(tmp_path, capsys):
     common = [
         "classifier",
         f"--data_dir={data}",
-        f"--results_dir={tmp_path / 'out'}",
+        f"--output={tmp_path / 'out'}",
         "--eval_split=val",
         "--resamples=20",
     ]
@@ -195,7 +195,7 @@ def test_classifier_from_the_command_line(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     # Its frame table is what `compare` reads.
     table = tmp_path / "out" / "frame_scores.csv"
-    assert run("compare", f"--scores={table}", f"--output_dir={tmp_path / 'cmp'}", "--resamples=20") == 0
+    assert run("compare", f"--scores={table}", f"--output={tmp_path / 'cmp'}", "--resamples=20") == 0
 
 
 class Half:
