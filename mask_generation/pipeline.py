@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -366,6 +366,21 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
         f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output, or "
         "--overwrite to delete them"
     )
+
+
+def crop_margin(paths: Iterable[str]) -> Optional[float]:
+    """The margin (`GroupConfig.crop_margin`) of the crops in record files, as noted beside them when they were made.
+
+    None where it is not known: the files lie alone, or come from runs with different margins.
+    """
+    margins: set[Optional[float]] = set()
+    for folder in {Path(name).parent for name in paths}:
+        plans = [path for path in (folder / PLAN, folder.parent / PLAN) if path.is_file()]  # DIR, or DIR/SPLIT
+        try:
+            margins.add(float(json.loads(plans[0].read_text("utf-8"))["settings"]["crop_margin"]))
+        except (OSError, LookupError, TypeError, ValueError):
+            margins.add(None)
+    return margins.pop() if len(margins) == 1 else None
 
 
 def read_problems(folder: Path) -> list[Problem]:

@@ -171,6 +171,7 @@ class RecordSource:
             RecordFileError: files are missing, damaged or hold nothing to train on.
         """
         self._index = index_files(files)
+        self.files = self._index.files
         self._reader = RecordReader(self._index)
         self._model, self._data = model, data
         copies, has_original = count_members(self._index, self._reader)

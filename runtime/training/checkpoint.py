@@ -34,7 +34,8 @@ class TrainState:
         step: finished updates.
         position: examples of the data stream consumed by all workers so far.
         best: best validation score yet, None before the first validation; `best_step` is where it was reached.
-        config: resolved configuration: "model", "data", "train", "source" (what the data is).
+        config: resolved configuration: "model", "data", "train", "source" (what the data is), "face_margin" (side of
+            the records' crops over that of the face's box, None where not known; older checkpoints lack it).
     """
 
     step: int = 0

@@ -13,13 +13,14 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
+from mask_generation.pipeline import crop_margin
 from runtime.training import checkpoint
 from runtime.training.checkpoint import CheckpointStore, TrainState
 from runtime.training.distributed import Workers, is_lost_worker
 from runtime.training.log import LogError, Stopwatch, TrainLog
 from unet_industrial import metrics
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
-from unet_industrial.dataset import BatchSource, find_damage
+from unet_industrial.dataset import BatchSource, RecordSource, find_damage
 from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
 
 # A run that was asked to stop saves and leaves, rather than dying where it stands.
@@ -91,11 +92,13 @@ class TrainJob:
     init_from: Optional[Path] = None
 
     def describe(self) -> dict[str, Any]:
+        """What goes into every checkpoint; see `TrainState.config`."""
         return {
             "model": self.model.to_dict(),
             "data": self.data.to_dict(),
             "train": self.train.to_dict(),
             "source": self.source.describe(),
+            "face_margin": crop_margin(self.source.files) if isinstance(self.source, RecordSource) else None,
         }
 
 
@@ -124,7 +127,7 @@ def check_resumable(saved: dict[str, Any], now: dict[str, Any], folder: Path) ->
         if changed:
             raise checkpoint.CheckpointError(
                 f"{folder} holds a run with another {part} ({', '.join(changed)} differ): "
-                "choose another --results_dir, or give --overwrite to start anew"
+                "choose another --output, or give --overwrite to start anew"
             )
     for part in ("data", "train"):
         for name, value in now[part].items():

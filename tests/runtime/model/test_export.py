@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_generation.datasets.base import Options
+from mask_generation.datasets.registry import find
+from mask_generation.parallel import processes
+from mask_generation.pipeline import GenerateConfig, generate
 from runtime.__main__ import main
 from runtime.model import export, saved_model
 from runtime.training import checkpoint
-from tests.helpers import drawn_model
-from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
+from tests.helpers import drawn_model, drawn_pairs
+from unet_industrial.config import FACE_MARGIN, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.train_step import make_network
 
 SIDE = 32
@@ -53,7 +58,7 @@ def exported(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(saved_model.PIN_VARIABLE, str(folder / "pins.json"))
-        assert main(["export", f"--model={run[0]}", f"--export_dir={folder / 'model'}", "--face_margin=1.4"]) == 0
+        assert main(["export", f"--model={run[0]}", f"--output={folder / 'model'}", "--face_margin=1.4"]) == 0
     return folder / "model"
 
 
@@ -83,6 +88,33 @@ def test_the_metadata_say_what_it_is_and_where_it_comes_from(run, exported):
     assert about["versions"]["tensorflow"] == tf.__version__
 
 
+def test_the_margin_of_the_records_crops_goes_all_the_way_into_the_export(tmp_path, monkeypatch):
+    """Before, it was typed by hand at `export`, 1.3 unless one thought of it."""
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "pins.json"))
+    inventory = find(str(drawn_pairs.pairs_csv(tmp_path / "pairs", 1, splits=("train",))), "pairs_csv", Options())
+    config = GenerateConfig(dataclasses.replace(drawn_pairs.CONFIG, crop_margin=1.5), tmp_path / "records")
+
+    def inline(jobs, work, *_):
+        built = work.build()
+        return [(job, processes.Answer(*processes.attempt(work, built, job))) for job in jobs]
+
+    monkeypatch.setattr(processes, "run", inline)
+    generate(inventory, config, lambda *_: None, drawn_pairs.build_quick)
+    words = ["--input_size=32", "--batch_size=2", "--num_iter=1", "--exec_mode=train"]
+    assert main(["train", f"--data_dir={tmp_path / 'records'}", f"--results_dir={tmp_path / 'run'}", *words]) == 0
+    margins = {}
+    for name, flag in (("own", []), ("given", ["--face_margin=2"])):
+        assert main(["export", f"--model={tmp_path / 'run'}", f"--export_dir={tmp_path / name}", *flag]) == 0
+        margins[name] = saved_model.read_metadata(tmp_path / name)[0]["face_margin"]
+    assert margins == {"own": 1.5, "given": 2.0}
+
+
+def test_without_a_known_margin_the_export_takes_the_usual_one(run, tmp_path, monkeypatch):
+    monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "pins.json"))
+    assert main(["export", f"--model={run[0]}", f"--export_dir={tmp_path / 'model'}"]) == 0
+    assert saved_model.load_model(tmp_path / "model").face_margin == FACE_MARGIN
+
+
 def test_what_this_user_exported_is_trusted_and_a_changed_copy_is_not(exported, tmp_path, monkeypatch):
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(exported.parent / "pins.json"))
     assert saved_model.load_model(exported).input_size == SIDE
@@ -105,14 +137,14 @@ def test_a_home_that_cannot_be_written_to_does_not_lose_the_export(run, tmp_path
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "file" / "pins.json"))
     monkeypatch.setattr(export, "export", lambda *_: drawn_model.save(tmp_path / "model") and METADATA)
-    assert main(["export", f"--model={run[0]}", f"--export_dir={tmp_path / 'model'}"]) == 0
+    assert main(["export", f"--model={run[0]}", f"--output={tmp_path / 'model'}"]) == 0
     assert "not remembered" in capsys.readouterr().err
     assert (tmp_path / "model" / "saved_model.pb").is_file()
 
 
 def test_an_existing_folder_is_kept_without_overwrite(run, exported, capsys):
     before = (exported / "saved_model.pb").stat().st_mtime_ns
-    assert main(["export", f"--model={run[0]}", f"--export_dir={exported}"]) == 1
+    assert main(["export", f"--model={run[0]}", f"--output={exported}"]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (exported / "saved_model.pb").stat().st_mtime_ns == before
 
@@ -140,10 +172,10 @@ def test_grey_models_take_colour_crops(crops):
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["--model=/nowhere", "--export_dir=x"], 1, "no checkpoint in /nowhere"),
-        (["--export_dir=x"], 2, "--model"),
-        (["--model=RUN", "--export_dir=x", "--input_size=33"], 2, "input_size=33"),
-        (["--model=RUN", "--export_dir=x", "--face_margin=0.5"], 2, "face_margin"),
+        (["--model=/nowhere", "--output=x"], 1, "no checkpoint in /nowhere"),
+        (["--output=x"], 2, "--model"),
+        (["--model=RUN", "--output=x", "--input_size=33"], 2, "input_size=33"),
+        (["--model=RUN", "--output=x", "--face_margin=0.5"], 2, "face_margin"),
     ],
 )
 def test_bad_arguments_are_named(run, arguments, code, message, capsys):
