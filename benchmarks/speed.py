@@ -149,7 +149,7 @@ def scaling(turns: int) -> str:
                 launcher = [str(horovodrun), "-np", "2", "--gloo"] if workers == 2 else []
                 command = [
                     sys.executable, "-m", "runtime", "train", "--exec_mode=training_benchmark",
-                    f"--results_dir={results}", f"--input_size={SCALING_SIZE}", f"--batch_size={SCALING_BATCH}",
+                    f"--output={results}", f"--input_size={SCALING_SIZE}", f"--batch_size={SCALING_BATCH}",
                     "--num_iter=10", "--warmup_step=2", "--threads=1",
                 ]  # fmt: skip
                 subprocess.run([*launcher, *command], cwd=ROOT, check=True, capture_output=True)

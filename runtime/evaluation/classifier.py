@@ -1,7 +1,7 @@
 """Train, store and run the classifiers of `mesonet` on the segmenter's records: one small loop, frame-level BCE.
 
 The loop has no model selection: it runs the steps it is given and keeps the last weights, so nothing is picked on a
-test set. TensorFlow is imported when a model is built, so that `--help` does not wait for it.
+test set.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from runtime.evaluation import baselines
 from runtime.evaluation.measure import Detector
-from unet_industrial.config import DataConfig, ModelConfig
+from runtime.evaluation.recorder import Recorder
+from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 from unet_industrial.files import write_bytes, write_json
+from unet_industrial.setting import same_setting, setting
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command's --help reads ClassifierConfig, and must not load TensorFlow
     import tensorflow as tf
 
-WEIGHTS, CONFIG, LOG = "classifier.weights.h5", "classifier.json", "log.json"
 ARCHITECTURES = ("meso4", "mesoinception4", "plain")  # functions of `mesonet`
+WEIGHTS, CONFIG, LOG = "classifier.weights.h5", "classifier.json", "log.json"
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -36,13 +39,13 @@ class ClassifierConfig:
     """What is trained and how. Adam with cosine decay to 0, as our own preset has it (MesoNet's paper: Adam, 1e-3,
     steps)."""
 
-    architecture: str = "mesoinception4"
-    input_size: int = 256
-    steps: int = 2000
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    seed: int = 0
-    augment: bool = True
+    architecture: str = setting("mesoinception4", "Network.", choices=ARCHITECTURES)
+    input_size: int = setting(256, "Side of the crops in pixels, a multiple of 32.", low=32)
+    steps: int = setting(2000, "Training steps.", low=1)
+    batch_size: int = same_setting(TrainConfig, "batch_size", 16)  # half of them real
+    learning_rate: float = same_setting(TrainConfig, "learning_rate", 1e-3)
+    seed: int = same_setting(TrainConfig, "seed")
+    augment: bool = same_setting(DataConfig, "augment")
     display_every: int = 50
 
     def model_config(self) -> ModelConfig:
@@ -129,8 +132,6 @@ def evaluate(
     """
     import tensorflow as tf
 
-    from runtime.evaluation import baselines
-    from runtime.evaluation.recorder import Recorder
     from unet_industrial.dataset import eval_dataset
 
     predict = tf.function(lambda images: tf.sigmoid(model(images, training=False)[:, 0]), reduce_retracing=True)

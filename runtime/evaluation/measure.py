@@ -17,9 +17,10 @@ from runtime.evaluation import bootstrap, metrics, tables
 from runtime.evaluation.bootstrap import Statistic
 from runtime.evaluation.metrics import ClusteredAuc, stacked
 from runtime.evaluation.pixel_metrics import PixelHistograms
-from runtime.scoring.video_score import called_fake
+from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig, called_fake
 from unet_industrial.config import FAKE_ABOVE
 from unet_industrial.metrics import SegmentationResult
+from unet_industrial.setting import same_setting, setting
 
 TREATMENTS = ("dropped", "worst")
 DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")  # to the first detector
@@ -51,11 +52,13 @@ class Settings:
     cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
     """
 
-    threshold: Optional[float] = 0.5
-    resamples: int = bootstrap.DEFAULT_RESAMPLES
-    confidence: float = bootstrap.DEFAULT_CONFIDENCE
-    seed: int = 0
-    cluster: str = "identity"
+    threshold: Optional[float] = same_setting(AggregateConfig, "threshold", DEFAULT_THRESHOLD)
+    resamples: int = setting(bootstrap.DEFAULT_RESAMPLES, "Bootstrap resamples for the intervals.", low=1)
+    confidence: float = setting(bootstrap.DEFAULT_CONFIDENCE, "Confidence of the intervals, between 0 and 1.")
+    seed: int = setting(0, "Seed of the resampling.", flag="bootstrap_seed", low=0)
+    cluster: str = setting(
+        "identity", "What the bootstrap draws: people, originals or videos.", choices=tuple(CLUSTER_COLUMNS)
+    )
 
     def __post_init__(self) -> None:
         if self.cluster not in CLUSTER_COLUMNS:

@@ -1,14 +1,12 @@
 """Image classifiers to compare with: MesoNet, reimplemented from its paper, and a plain Keras network.
 
-Afchar, Nozick, Yamagishi & Echizen, "MesoNet: a Compact Facial Video Forgery Detection Network", WIFS 2018, figures 4
-and 5. The parameter counts of the paper (27,977 and 28,615 trainable at 256 × 256 × 3) are what the tests hold these
-to. Two things differ from the authors' published weights: images come in [-1, 1] and are brought to their [0, 1]
-inside, and the output is the logit of *fake* (their output 1 means real).
+Afchar, Nozick, Yamagishi & Echizen, "MesoNet: a Compact Facial Video Forgery Detection Network", WIFS 2018, figures
+4 and 5. The parameter counts of the paper (27,977 and 28,615 trainable at 256 × 256 × 3) are what the tests hold
+these to. Two things differ from the authors' published weights: images come in [-1, 1] and are brought to their [0,
+1] inside, and the output is the logit of *fake* (their output 1 means real).
 """
 
 from __future__ import annotations
-
-from typing import Callable
 
 import tensorflow as tf
 
@@ -46,24 +44,20 @@ def plain(size: int, channels: int = 3) -> tf.keras.Model:
     return tf.keras.Model(inputs, LAYERS.Dense(1)(x), name="plain")
 
 
-ARCHITECTURES: dict[str, Callable[[int, int], tf.keras.Model]] = {
-    "meso4": meso4,
-    "mesoinception4": mesoinception4,
-    "plain": plain,
-}
+NETWORKS = {each.__name__: each for each in (meso4, mesoinception4, plain)}
 
 
 def build(architecture: str, size: int, channels: int = 3) -> tf.keras.Model:
-    """One of ARCHITECTURES.
+    """One of NETWORKS.
 
     Raises:
         ValueError: an unknown name, or a size that the poolings do not divide.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
+    if architecture not in NETWORKS:
+        raise ValueError(f"architecture must be one of {', '.join(NETWORKS)}, not {architecture!r}")
     if size % 32:
         raise ValueError(f"input size must be a multiple of 32, not {size}")
-    return ARCHITECTURES[architecture](size, channels)
+    return NETWORKS[architecture](size, channels)
 
 
 def _input(size: int, channels: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -214,7 +214,7 @@ def test_a_file_gets_the_verdict_that_score_gives_it(tmp_path, monkeypatch, caps
     assert (by_score.score, by_score.verdict) == (score, word)
 
     out = tmp_path / "out"
-    words = ["robustness", str(path), f"--model={folder}", "--trust_model", "--kinds=trim", f"--output_dir={out}"]
+    words = ["robustness", str(path), f"--model={folder}", "--trust_model", "--kinds=trim", f"--output={out}"]
     assert main(words) == 0
     assert f"| none | as given | {robustness.report.number(score)} | {word} |" in capsys.readouterr().out
     table = pd.read_csv(out / "robustness.csv")
