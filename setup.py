@@ -19,7 +19,7 @@ setup(
     python_requires=">=3.9,<3.12",
     packages=find_packages(include=["unet_industrial*", "mask_generation*", "runtime*"]),
     package_data={
-        "runtime": ["model/weights/*", "scoring/schemas/*.json", "scoring/templates/*"],
+        "runtime": ["model/weights/*", "scoring/schemas/*.json", "scoring/templates/*", "evaluation/templates/*"],
         "mask_generation": ["masks/weights/*"],
     },
     entry_points={"console_scripts": ["deepfake-unet = runtime.__main__:main"]},

@@ -1,6 +1,6 @@
 """What needs no training, measured on record files: blur and a painted face, with intervals. See docs/evaluation.md.
 
-python -m benchmarks.baselines --data_dir RECORDS --split test --output_dir OUT
+python -m benchmarks.baselines --data_dir RECORDS --split test --output OUT
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from pathlib import Path
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands import measuring_flags
+from runtime.commands.flags import define_data_dir, define_measuring
+from runtime.evaluation.measure import Settings, compare
 from unet_industrial.record_files import RecordFileError
 
 USER_ERRORS = (RecordFileError,)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
+    define_data_dir(required=True)
     flags.DEFINE_list("split", ["test"], "Split, or several with commas, to measure on.")
-    flags.DEFINE_string("output_dir", None, "Where the report goes.")
-    for name in ("data_dir", "output_dir"):
-        flags.mark_flag_as_required(name)
-    measuring_flags.define()
+    cli.define_output("Folder for the report.", "output_dir")
+    define_measuring()
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = measuring_flags.settings()
+    settings = cli.make(Settings)
     from runtime.commands.compare import write_and_print
     from runtime.evaluation.baselines import CROP_PX
-    from runtime.evaluation.measure import compare
     from runtime.evaluation.recorder import Recorders
     from unet_industrial.config import DataConfig, ModelConfig
     from unet_industrial.dataset import eval_dataset, find_files
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         recorders.update({name: value.numpy() for name, value in batch.items()})
     detectors = recorders.detectors()
     about = {"data_dir": values.data_dir, "split": ",".join(values.split)}
-    write_and_print(Path(values.output_dir), compare(detectors, settings), detectors, "Baselines", about)
+    write_and_print(Path(values.output), compare(detectors, settings), detectors, "Baselines", about)
     return cli.OK
 
 

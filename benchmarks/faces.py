@@ -25,6 +25,7 @@ from mask_generation.faces.tracker import FaceTracker
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import VideoError, printable
 from mask_generation.video.writer import VIDEO_SUFFIXES
+from runtime.evaluation.markdown import table
 from unet_industrial import files
 
 KEPT_IOU = 0.7
@@ -80,20 +81,30 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown(rows: list[dict[str, Any]], summary: dict[str, Any]) -> str:
-    lines = [
-        "| clip | size | frames | boxes | kept | of the largest | smallest, px | CPU s full | tracked | ratio |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    headings = (
+        *(
+            "clip",
+            "size",
+            "frames",
+            "boxes",
+            "kept",
+            "of the largest",
+            "smallest, px",
+            "CPU s full",
+            "tracked",
+            "ratio",
+        ),
+    )
+    cells = []
     for row in rows:
         ratio, share = row["full_s"] / row["tracked_s"], row["kept"] / max(1, row["boxes"])
         largest = row["largest_kept"] / max(1, row["largest"])
         smallest = f"{row['smallest_px']:.0f}" if row["boxes"] else "-"
-        lines.append(
-            f"| {row['clip']} | {row['size']} | {row['frames']} | {row['boxes']} | {share:.1%} | {largest:.1%} "
-            f"| {smallest} | {row['full_s']:.1f} | {row['tracked_s']:.1f} | {ratio:.1f} |"
-        )
-    lines += [
-        "",
+        times = (f"{row['full_s']:.1f}", f"{row['tracked_s']:.1f}", f"{ratio:.1f}")
+        counts = (row["clip"], row["size"], row["frames"], row["boxes"])
+        cells.append((*counts, f"{share:.1%}", f"{largest:.1%}", smallest, *times))
+    lines = [
+        table(headings, cells),
         f"All: {summary['frames']} frames of {summary['clips']} clips, {summary['speed_ratio']:.1f} times faster "
         f"(target {TARGETS['speed_ratio']:g}), {summary['kept']:.1%} of the boxes kept (target {TARGETS['kept']:.0%}), "
         f"{summary['largest_kept']:.1%} of each frame's largest.",

@@ -26,6 +26,7 @@ from tqdm import tqdm
 import unet_industrial
 from benchmarks.speed import write
 from mask_generation.parallel.processes import cpu_cores
+from runtime.evaluation import markdown
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 
 GROUPS = 48
@@ -165,7 +166,7 @@ def measure(size: int, batch: int, images: int) -> str:
         for title, make in tqdm(pipelines.items(), file=sys.stderr, disable=not sys.stderr.isatty()):
             per_s, cpu_s = rate(make(), batch, images, warm_up=2 * GROUPS)
             baseline = baseline or cpu_s
-            rows.append(f"| {title} | {per_s:.0f} | {1 / cpu_s:.0f} | {baseline / cpu_s:.2f} |")
+            rows.append((title, f"{per_s:.0f}", f"{1 / cpu_s:.0f}", f"{baseline / cpu_s:.2f}"))
         source = RecordSource(files, model, DataConfig(), 0)
         waits = {}
         for title, batches in (("the records", source), ("noise, made once", None)):
@@ -177,10 +178,7 @@ def measure(size: int, batch: int, images: int) -> str:
             f"Crops of {size} px, batches of {batch}, {cpu_cores()} cores that others use too; version "
             f"{unet_industrial.__version__}.",
             "",
-            "| pipeline | images/s | images per CPU second (one core) | against the first row |",
-            "|---|---|---|---|",
-            *rows,
-            "",
+            markdown.table(("pipeline", "images/s", "images per CPU second (one core)", "against the first row"), rows),
             f"Training on them (default augmentation, batch {batch}): the step waits for its batch "
             f"{waits['the records']['waiting_share']:.1%} of the time; making the batches costs {cost:.0%} of the "
             f"step's CPU seconds. Peak memory of the process {peak:.1f} GB.",

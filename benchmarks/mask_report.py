@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from benchmarks.mask_truth import CRFS, RECODED, UNTOUCHED, Case
+from runtime.evaluation.markdown import table
 
 TARGETS = {0: 0.90, 23: 0.80, 40: 0.65}  # mean IoU
 MOST_FALSE_AREA = 0.005
@@ -54,7 +55,7 @@ def markdown(summary: dict[str, Any]) -> str:
     names = (*KINDS, "mean")
     lines = [f"{len(summary['clips'])} clips, {summary['frames']} frame pairs.", ""]
     for measure, title in (("iou", "IoU"), ("dice", "Dice")):
-        lines += [f"| {title} | CRF | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+        rows = []
         for crf in CRFS:
             best = max(entry[str(crf)][measure]["mean"] for entry in summary["recipes"].values())
             for recipe, entry in summary["recipes"].items():
@@ -62,14 +63,15 @@ def markdown(summary: dict[str, Any]) -> str:
                 cells = [f"{values[name]:.3f}" for name in names]
                 if values["mean"] == best:
                     cells[-1] = f"**{cells[-1]}**"
-                lines.append(f"| {recipe} | {crf} | {' | '.join(cells)} |")
-        lines.append("")
-    lines += ["| false area, % of the crop | CRF | untouched | recoded |", "|---|---|---|---|"]
+                rows.append((recipe, crf, *cells))
+        lines.append(table((title, "CRF", *names), rows))
+    rows = []
     for crf in CRFS:
         for recipe, entry in summary["recipes"].items():
             areas = entry[str(crf)]["false_area"]
-            lines.append(f"| {recipe} | {crf} | {100 * areas[UNTOUCHED]:.2f} | {100 * areas[RECODED]:.2f} |")
-    return "\n".join(lines) + "\n"
+            rows.append((recipe, crf, f"{100 * areas[UNTOUCHED]:.2f}", f"{100 * areas[RECODED]:.2f}"))
+    lines.append(table(("false area, % of the crop", "CRF", "untouched", "recoded"), rows))
+    return "\n".join(lines)
 
 
 def plot(summary: dict[str, Any], path: Path) -> None:

@@ -116,6 +116,9 @@ def measure(case: str, turns: int, names: list[str]) -> dict[str, dict[str, floa
 
 
 def table(measured: dict[str, dict[str, dict[str, float]]]) -> str:
+    # Here, after the measuring: importing `runtime` sets TensorFlow's environment, which the rivals would inherit.
+    from runtime.evaluation import markdown
+
     names = list(next(iter(measured.values())))
     others = [name for name in names if name != "product"]
     default = "on" if cpu_flags() & set(ONEDNN_BY_DEFAULT) else "off"
@@ -124,16 +127,16 @@ def table(measured: dict[str, dict[str, dict[str, float]]]) -> str:
         f"TensorFlow has oneDNN {default} by itself. CPU-s: processor seconds per image. The ratios are of time per "
         "image, wall and CPU: theirs to the product's, so above 1 the product is faster.",
         "",
-        "| case | product CPU-s | images/s | " + " | ".join(others) + " | peak GB: " + "; ".join(names) + " |",
-        "|---|---|---|" + "---|" * len(others) + "---|",
     ]
+    rows = []
     for case, of in measured.items():
         mode, size, batch = case.split("-")
         ratios = [f"{of[name]['wall_s_ratio']:.2f}, {of[name]['cpu_s_ratio']:.2f}" for name in others]
         peaks = "; ".join(f"{of[name]['peak_gb']:.2f}" for name in names)
-        ours = f"{of['product']['cpu_s']:.3f} | {1 / of['product']['wall_s']:.2f}"
-        lines.append(f"| {mode} {size}², batch {batch} | {ours} | {' | '.join(ratios)} | {peaks} |")
-    return "\n".join(lines)
+        ours = (f"{of['product']['cpu_s']:.3f}", f"{1 / of['product']['wall_s']:.2f}")
+        rows.append((f"{mode} {size}², batch {batch}", *ours, *ratios, peaks))
+    headings = ("case", "product CPU-s", "images/s", *others, "peak GB: " + "; ".join(names))
+    return "\n".join([*lines, markdown.table(headings, rows).rstrip()])
 
 
 def scaling(turns: int) -> str:
@@ -146,7 +149,7 @@ def scaling(turns: int) -> str:
                 launcher = [str(horovodrun), "-np", "2", "--gloo"] if workers == 2 else []
                 command = [
                     sys.executable, "-m", "runtime", "train", "--exec_mode=training_benchmark",
-                    f"--results_dir={results}", f"--input_size={SCALING_SIZE}", f"--batch_size={SCALING_BATCH}",
+                    f"--output={results}", f"--input_size={SCALING_SIZE}", f"--batch_size={SCALING_BATCH}",
                     "--num_iter=10", "--warmup_step=2", "--threads=1",
                 ]  # fmt: skip
                 subprocess.run([*launcher, *command], cwd=ROOT, check=True, capture_output=True)

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from mask_generation import cli
+from runtime.evaluation import markdown
 from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import read_all
@@ -68,18 +69,16 @@ def differences(folder: str, split: str) -> Iterator[tuple[str, np.ndarray]]:
             yield fake.method, np.diff(np.log(np.array(energies) + FLOOR), axis=0)[0]
 
 
-def table(folder: str, split: str) -> str:
-    """Markdown rows, one a method."""
+def rows(folder: str, split: str) -> Iterator[tuple[object, ...]]:
+    """Cells of the table, a row for each method."""
     found: dict[str, list[np.ndarray]] = {}
     for method, difference in differences(folder, split):
         found.setdefault(method, []).append(difference)
-    lines = []
     for method, values in sorted(found.items()):
         stacked = np.stack(values)
         cells = [" ".join(f"{value:+.2f}" for value in stacked.mean(0)[place]) for place in range(len(PLACES))]
         lower = " ".join(f"{value:.2f}" for value in (stacked[:, 0] < 0).mean(0))
-        lines.append(f"| {folder} {split} | {method} | {len(values)} | {' | '.join(cells)} | {lower} |")
-    return "\n".join(lines)
+        yield f"{folder} {split}", method, len(values), *cells, lower
 
 
 def main(arguments: list[str]) -> int:
@@ -87,13 +86,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return cli.USAGE
     names = " ".join(name for name, _, _ in BANDS)
-    print(
-        f"| records | method | pairs | {' | '.join(f'{place}: {names}' for place in PLACES)} | inside, share below 0 |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for argument in arguments:
-        folder, _, split = argument.rpartition(":")
-        print(table(folder, split))
+    headings = ("records", "method", "pairs", *(f"{place}: {names}" for place in PLACES), "inside, share below 0")
+    sources = (argument.rpartition(":") for argument in arguments)
+    print(markdown.table(headings, [row for folder, _, split in sources for row in rows(folder, split)]), end="")
     return cli.OK
 
 

@@ -49,9 +49,10 @@ def setting(default: Any, help: str, **about: Any) -> Any:
 def same_setting(config: type, name: str, default: Any = _UNCHANGED) -> Any:
     """A field described as `name` is in another dataclass, with its default or another."""
     field = next(field for field in dataclasses.fields(config) if field.name == name)
-    return dataclasses.field(
-        default=field.default if default is _UNCHANGED else default, metadata={_KEY: field.metadata[_KEY]}
-    )
+    about = field.metadata[_KEY]
+    if default is _UNCHANGED:
+        return dataclasses.field(default=field.default, metadata={_KEY: about})
+    return dataclasses.field(default=default, metadata={_KEY: dataclasses.replace(about, shown="")})
 
 
 def settings_of(config: type) -> Iterator[tuple[dataclasses.Field[Any], Setting]]:

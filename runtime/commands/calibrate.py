@@ -26,12 +26,13 @@ def define_flags() -> None:
     for name in ("scores", "labels", "model"):
         flags.mark_flag_as_required(name)
     flags.DEFINE_enum("method", "auto", ("auto", *calibration.METHODS), "Curve; auto: isotonic from 1000 videos.")
-    for name, what in (
-        ("max_false_alarms", "real videos that may be called fake"),
-        ("max_misses", "fakes called real"),
+    for name, old, what in (
+        ("max_fpr", "max_false_alarms", "real videos that may be called fake"),
+        ("max_fnr", "max_misses", "fakes that may be called real"),
     ):
-        text = f"Share of these {what}; gives a threshold that `score` uses by default."
+        text = f"Share of {what}; gives a threshold that `score` uses by default."
         flags.DEFINE_float(name, 0.1, text, lower_bound=0.0, upper_bound=0.99)
+        cli.alias(old, name)
     flags.DEFINE_boolean("domain", True, "Also store the range of face size, sharpness and brightness seen here.")
 
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         raise cli.Failure(f"{values.scores}: scores of another model ({document['model']['path']})")
     labels = match_labels(videos["path"], read_labels(Path(values.labels)))
     metadata, _ = saved_model.read_metadata(model)
-    shares = values.max_false_alarms, values.max_misses
+    shares = values.max_fpr, values.max_fnr
     summary = _calibrate(metadata, document, videos, labels, sha256, values.method, shares)
     scored = set(videos["path"][videos["state"].isin(SCORED)])
     seen = frames[frames["path"].isin(scored)]

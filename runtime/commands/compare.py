@@ -10,9 +10,9 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands import measuring_flags
+from runtime.commands.flags import define_measuring
 from runtime.evaluation import measure, report, tables
-from runtime.evaluation.report import markdown_table, tables_of
+from runtime.evaluation.report import tables_of
 from runtime.evaluation.tables import TableError
 
 USER_ERRORS = (TableError,)
@@ -39,16 +39,15 @@ def define_flags() -> None:
         "NAME=FILE of another detector: a CSV with video,score (names or paths of the same videos) or a table as for "
         "--scores. May be given several times.",
     )
-    flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html and the plots go.")
-    for name in ("scores", "output_dir"):
-        flags.mark_flag_as_required(name)
-    measuring_flags.define()
+    flags.mark_flag_as_required("scores")
+    cli.define_output("Folder for evaluation.json, .csv, .md, .html and plots.", "output_dir")
+    define_measuring()
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = measuring_flags.settings()
+    settings = cli.make(measure.Settings)
     if values.labels:
         reference = measure.Detector(tables.load_labels(Path(values.labels)))
         detectors = {values.name: load_other(Path(values.scores), reference)}
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         detectors[name] = load_other(Path(path), detectors[values.name])
         sources[name] = path
     result = measure.compare(detectors, settings)
-    write_and_print(Path(values.output_dir), result, detectors, "Comparison", sources)
+    write_and_print(Path(values.output), result, detectors, "Comparison", sources)
     return cli.OK
 
 
@@ -101,7 +100,7 @@ def write_and_print(
     for table in tables_of({**result, "title": title, "about": about}):
         if " by " in table.heading or "difference" in table.heading:
             continue
-        print(f"{table.heading}\n\n{markdown_table(table.rows, table.used_columns(), table.first_heading)}")
+        print(f"{table.heading}\n\n{table.markdown()}")
     print(
         f"written: {', '.join(str(written[kind]) for kind in ('json', 'csv', 'markdown', 'html'))}, {folder / 'plots'}/"
     )

@@ -1,4 +1,4 @@
-"""`demo`: the product's whole road on clips drawn from public-domain portraits, each station run as a user runs it."""
+"""`demo`: the whole pipeline on clips drawn from public-domain portraits, each stage run as a user runs it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,26 @@ from typing import Any
 import pandas as pd
 from absl import flags
 
+from mask_generation import cli
 from mask_generation.cli import FAILED, OK, Failure, UsageError
 from runtime.commands import demo_clips
 
 MARKER = ".deepfake-demo"  # says that a folder is ours to delete
-# 128 px crops and Adam: two minutes on two cores are enough for the demo's coarse fakes. Mirrored only: blur, noise and
-# JPEG hide what gives a fake away, and with them a run this short learns where faces are and nothing else.
+# On top of the preset, 128 px crops: two minutes on two cores are enough for the demo's coarse fakes. Mirrored only:
+# blur, noise and JPEG hide what gives a fake away, and with them a run this short learns where faces are and no more.
 TRAINING = (
+    "--preset=ffpp",
     "--exec_mode=train",
     "--input_size=128",
-    "--features=rgb+srm",
-    "--optimizer=adam",
-    "--learning_rate=1e-3",
-    "--learning_rate_schedule=cosine",
     "--augmentations=flip",
-    "--loss_fn_name=x-entropy",
-    "--dice_loss_weight=0.5",
-    "--image_loss_weight=0.3",
-    "--clip_norm=1",
-    "--weight_decay=0",
     "--seed=1",
     "--display_every=20",
 )
 
 
 def define_flags() -> None:
-    flags.DEFINE_string(
-        "output_dir", "demo_output", "Folder for everything the demo makes; an earlier demo is replaced."
+    cli.define_output(
+        "Folder for everything the demo makes; an earlier demo is replaced.", "output_dir", default="demo_output"
     )
     flags.DEFINE_integer("steps", 200, "Training steps of 8 crops.", lower_bound=1)
     flags.DEFINE_integer("np", 2, "Horovod processes to train on, if Horovod is installed.", lower_bound=1)
@@ -51,7 +44,7 @@ def define_flags() -> None:
 def main(arguments: list[str]) -> int:
     del arguments
     values = flags.FLAGS
-    folder = _prepare(Path(values.output_dir))
+    folder = _prepare(Path(values.output))
     seconds: dict[str, float] = {}
     clips, records, run = folder / "clips", folder / "records", folder / "training"
     model, scores, numbers = folder / "model", folder / "scores", folder / "evaluation"
@@ -65,10 +58,10 @@ def main(arguments: list[str]) -> int:
     processes = values.np if importlib.util.find_spec("horovod") else 1
     if processes < values.np:
         print("      Horovod is not installed: training on one process instead of two.")
-    stations = [
+    stages = [
         ("mask", "2/6 pairs → faces → masks → TFRecords", _mask(clips, records)),
         ("train", f"3/6 training on {processes} process(es)", _train(records, run, values.steps, processes)),
-        ("export", "4/6 SavedModel", ["runtime", "export", f"--model={run}", f"--export_dir={model}"]),
+        ("export", "4/6 SavedModel", ["runtime", "export", f"--model={run}", f"--output={model}"]),
         (
             "evaluate",
             "5/6 measuring on the person not trained on",
@@ -78,7 +71,7 @@ def main(arguments: list[str]) -> int:
                 f"--data_dir={records}",
                 "--split=test",
                 f"--model={model}",
-                f"--output_dir={numbers}",
+                f"--output={numbers}",
             ],
         ),
         (
@@ -94,7 +87,7 @@ def main(arguments: list[str]) -> int:
             ],
         ),
     ]
-    for name, text, command in stations:
+    for name, text, command in stages:
         _announce(text)
         seconds[name] = _run(name, command, folder / "logs")
     separated = report(scores / "videos.csv", numbers / "evaluation.json")
@@ -133,7 +126,7 @@ def _print_mask_numbers(evaluation: Mapping[str, Any]) -> None:
         f"Over {evaluation['crops']} crops: frame AUC {evaluation['frame_auc']:.3f}, video AUC "
         f"{evaluation['video_auc']:.3f}, fake above its own original in {evaluation['paired']:.0%}; mask IoU on fakes "
         f"{evaluation['iou_fake']:.3f}, area marked on reals {evaluation['marked_real']:.1%}. A drawn person and six "
-        "clips: this shows that the road works, not how good a detector is."
+        "clips: this shows that the pipeline works, not how good a detector is."
     )
 
 
@@ -142,7 +135,7 @@ def _prepare(folder: Path) -> Path:
     folder = folder.resolve()
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
-            raise UsageError(f"{folder} is not empty and not an earlier demo's: choose another --output_dir")
+            raise UsageError(f"{folder} is not empty and not an earlier demo's: choose another --output")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
@@ -150,11 +143,11 @@ def _prepare(folder: Path) -> Path:
 
 
 def _mask(clips: Path, records: Path) -> list[str]:
-    return ["mask_generation", "generate", f"--pairs={clips / 'pairs.csv'}", f"--output_dir={records}", "--frames=16"]
+    return ["runtime", "mask", "generate", f"--pairs_csv={clips / 'pairs.csv'}", f"--output={records}", "--frames=16"]
 
 
 def _train(records: Path, run: Path, steps: int, processes: int) -> list[str]:
-    command = ["runtime", "train", f"--data_dir={records}", f"--results_dir={run}", f"--num_iter={steps}", *TRAINING]
+    command = ["runtime", "train", f"--data_dir={records}", f"--output={run}", f"--num_iter={steps}", *TRAINING]
     command.append(f"--batch_size={max(2, 8 // processes)}")
     if processes > 1:
         runner = Path(sys.executable).parent / "horovodrun"
@@ -167,7 +160,7 @@ def _announce(text: str) -> None:
 
 
 def _run(name: str, command: list[str], logs: Path) -> float:
-    """Run one station, its output in a log file; seconds it took.
+    """Run one stage, its output in a log file; seconds it took.
 
     Raises:
         Failure: it failed; the message shows the end of its log.
@@ -181,5 +174,5 @@ def _run(name: str, command: list[str], logs: Path) -> float:
         code = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     if code != 0:
         tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-12:])
-        raise Failure(f"the station {name!r} failed with exit code {code}; the end of {log}:\n{tail}")
+        raise Failure(f"the stage {name!r} failed with exit code {code}; the end of {log}:\n{tail}")
     return time.monotonic() - started

@@ -9,8 +9,8 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands import flags as train_flags
-from runtime.commands import measuring_flags
+from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model
+from runtime.evaluation.measure import Settings, compare
 from runtime.model.saved_model import ModelError, default_model, load_model
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
@@ -24,38 +24,35 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the one that comes "
-        "along]",
+        "Results folder of a run (its best checkpoint), a checkpoint, or a SavedModel. [default: the experimental one "
+        "of this installation]",
     )
-    flags.DEFINE_bool("trust_model", False, "Load a SavedModel whose hash is unknown. A SavedModel is a program.")
-    flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
+    define_trust_model()
+    define_data_dir(required=True)
     flags.DEFINE_string("split", "test", "Split to evaluate on.")
-    flags.DEFINE_string("output_dir", None, "Where evaluation.json, .csv, .md, .html, frame_scores.csv and plots go.")
-    for name in ("data_dir", "output_dir"):
-        flags.mark_flag_as_required(name)
-    flags.DEFINE_integer("batch_size", TrainConfig.batch_size, "Crops per worker and step.", lower_bound=1)
-    flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
-    train_flags.define([flag for flag in train_flags.DATA if flag.name == "reader_threads"])
-    measuring_flags.define()
+    cli.define_output("Folder for evaluation.json, .csv, .md, .html, frame_scores.csv and plots.", "output_dir")
+    cli.define(TrainConfig, "batch_size")
+    define_threads()
+    cli.define(DataConfig, "reader_threads")
+    define_measuring()
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = measuring_flags.settings()
+    settings = cli.make(Settings)
     from runtime.training import device, distributed
 
     workers = distributed.start()
     device.configure(workers, TrainConfig(deterministic=False), values.threads)
     from runtime.commands.compare import write_and_print
-    from runtime.evaluation.measure import compare
     from runtime.evaluation.recorder import Recorders, record
     from unet_industrial.dataset import find_files
 
     source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
     predict, model, about = _load(source, trust)
     files = find_files(values.data_dir, values.split)
-    data = DataConfig(reader_threads=values.reader_threads or DataConfig.reader_threads)
+    data = cli.make(DataConfig)
     recorders = Recorders("model")
     progress = _progress(workers.is_chief)
     try:
@@ -64,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         raise cli.Failure(str(error)) from error
     if workers.is_chief:
         about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
-        folder, title = Path(values.output_dir), f"{source} on {values.split}"
+        folder, title = Path(values.output), f"{source} on {values.split}"
         detectors = recorders.detectors()
         write_and_print(folder, compare(detectors, settings), detectors, title, about, True)
     return cli.OK

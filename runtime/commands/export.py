@@ -18,11 +18,10 @@ USER_ERRORS = (CheckpointError,)
 
 def define_flags() -> None:
     flags.DEFINE_string("model", None, "Results folder of a run (its best checkpoint), or one checkpoint.")
-    flags.DEFINE_string("export_dir", None, "Where the SavedModel goes.")
-    for name in ("model", "export_dir"):
-        flags.mark_flag_as_required(name)
+    flags.mark_flag_as_required("model")
+    cli.define_output("Folder for the SavedModel.", "export_dir")
+    cli.define_overwrite()
     flags.DEFINE_string("onnx", None, "Also write the model in ONNX to this file, checked in ONNX Runtime.")
-    flags.DEFINE_boolean("overwrite", False, "Replace what is in --export_dir.")
     flags.DEFINE_integer("input_size", None, "Side of the crops in pixels. [default: as trained]", lower_bound=16)
     flags.DEFINE_float(
         "face_margin",
@@ -51,22 +50,22 @@ def main(arguments: Sequence[str]) -> int:
         "face_margin": values.face_margin or state.config.get("face_margin") or FACE_MARGIN,
     }
     try:
-        metadata = export.export(network, model, Path(values.export_dir), about, values.overwrite)
+        metadata = export.export(network, model, Path(values.output), about, values.overwrite)
     except export.ExportError as error:
         raise cli.Failure(str(error)) from error
     try:
-        saved_model.pin(values.export_dir)
+        saved_model.pin(values.output)
     except OSError as error:  # a home that cannot be written to: `score` then wants --trust_model
         print(f"{saved_model.pin_file()}: {error.strerror}; the model is not remembered as trusted", file=sys.stderr)
     print(
-        f"{folder} → {values.export_dir}: crops of {metadata['input_size']} px, "
+        f"{folder} → {values.output}: crops of {metadata['input_size']} px, "
         f"differs from the live model by at most {metadata['export_error']:.1e}"
     )
     if values.onnx:
         from runtime.model.onnx import OnnxError, export_onnx
 
         try:
-            difference = export_onnx(saved_model.load_model(values.export_dir, trust=True), values.onnx)
+            difference = export_onnx(saved_model.load_model(values.output, trust=True), values.onnx)
         except OnnxError as problem:
             raise cli.Failure(str(problem)) from problem
         print(f"{values.onnx}: in ONNX Runtime it differs by at most {difference:.1e}")

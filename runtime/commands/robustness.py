@@ -3,7 +3,6 @@ like."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,51 +10,43 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands import measuring_flags
+from runtime.commands.flags import define_measuring, define_packaged_model
 from runtime.evaluation import robustness
+from runtime.evaluation.measure import Settings
 from runtime.evaluation.robustness import LEVELS
 from runtime.evaluation.tables import TableError
 from runtime.model.calibration import CalibrationError
 from runtime.model.saved_model import ModelError, default_model
 from runtime.scoring.result import ScoreConfig
-from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig
+from runtime.scoring.video_score import AggregateConfig
 
 USER_ERRORS = (TableError, ModelError, CalibrationError)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", None, "Folder of an exported model. [default: the one that comes along]")
+    define_packaged_model()
     flags.DEFINE_string(
         "videos", None, "CSV with path (relative to it) and label, as of `compare`; leave out to try one file."
     )
     flags.DEFINE_list("kinds", list(LEVELS), f"Disturbances, of {', '.join(LEVELS)}.")
-    flags.DEFINE_integer("frames", ScoreConfig.frames, "Frames looked at in each video.", lower_bound=1)
-    flags.DEFINE_string("output_dir", None, "Where robustness.json, .csv, .md, .png and .html go.")
-    flags.DEFINE_bool("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
-    flags.mark_flag_as_required("output_dir")
-    flags.DEFINE_float(
-        "threshold",
-        None,
-        f"Scores above it are called fake, as of `score`. [default: the model's own, else {DEFAULT_THRESHOLD}]",
-    )
-    measuring_flags.define(threshold=False)
+    cli.define(ScoreConfig, "frames")
+    cli.define_output("Folder for robustness.json, .csv, .md, .png and .html.", "output_dir")
+    cli.define(AggregateConfig, "threshold")
+    define_measuring(threshold=False)
 
 
 def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
-    settings = dataclasses.replace(measuring_flags.settings(), threshold=None)  # verdicts are the scorer's
+    settings = cli.make(Settings, threshold=None)  # verdicts are the scorer's
     for kind in values.kinds:
         if kind not in LEVELS:
             raise cli.UsageError(f"--kinds={kind}: there are {', '.join(LEVELS)}")
     if bool(values.videos) == bool(arguments) or len(arguments) > 1:
         raise cli.UsageError("give one video file, or --videos=CSV")
     model, trust = (values.model, values.trust_model) if values.model else (str(default_model()), True)
-    try:
-        config = ScoreConfig(frames=values.frames, aggregate=AggregateConfig(threshold=values.threshold))
-    except ValueError as error:
-        raise cli.UsageError(str(error)) from error
+    config = cli.make(ScoreConfig, aggregate=cli.make(AggregateConfig))
     score, rule = scorer(model, trust, config)
-    folder, about = Path(values.output_dir), {"model": model, "frames a video": values.frames, **verdict_text(rule)}
+    folder, about = Path(values.output), {"model": model, "frames a video": values.frames, **verdict_text(rule)}
     if arguments:
         path = Path(arguments[0])
         table = robustness.answers([path], score, values.kinds, _progress)

@@ -16,68 +16,36 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
+from mask_generation.parallel.processes import Parallel
 from mask_generation.video.types import Limits, printable
+from runtime.commands.flags import define_packaged_model
 from runtime.model.calibration import CalibrationError
 from runtime.model.saved_model import ModelError, default_model
 from runtime.scoring.abstention import Thresholds
-from runtime.scoring.batch import Found, InputError, PoolError, find_videos, score_folder, sole_run
-from runtime.scoring.frame_score import SCORERS, ScorerConfig
+from runtime.scoring.batch import FILE_LIMIT_S, Found, InputError, PoolError, find_videos, score_folder, sole_run
+from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
-from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig
+from runtime.scoring.video_score import AggregateConfig
 
 NOTICE_CHARACTERS = 500
+LIMITS = ("max_width", "max_height", "max_duration_s", "max_bytes")  # decoding's own is under that of the whole file
 USER_ERRORS = (ModelError, CalibrationError, InputError, PoolError, PermissionError)
 
 
 def define_flags() -> None:
     flags.DEFINE_multi_string("input", None, "A video or a folder of videos; may be given several times.")
-    flags.DEFINE_string("model", None, "Folder of an exported model. [default: the one that comes along, if any]")
-    flags.DEFINE_string("output", None, "Folder for the results. A run that was cut off goes on where it stopped.")
-    for name in ("input", "output"):
-        flags.mark_flag_as_required(name)
-    flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
-    flags.DEFINE_integer("num_workers", None, "Processes. [default: one a core]", lower_bound=1)
-    flags.DEFINE_string("ray_address", "", "Score on a Ray cluster: auto, HOST:PORT, or local (a Ray of its own here).")
-    flags.DEFINE_float("timeout_s", 900.0, "Seconds one file may take.", lower_bound=0.1)
+    flags.mark_flag_as_required("input")
+    define_packaged_model()
+    cli.define_output("Folder for the results. A run that was cut off goes on where it stopped.")
+    cli.define(Parallel)
+    cli.alias("num_workers", "processes")
+    flags.DEFINE_float("timeout_s", FILE_LIMIT_S, "Seconds one file may take.", lower_bound=0.1)
     flags.DEFINE_boolean("overlay_video", False, "Write each scored video with its masks drawn in, to masks/.")
     flags.DEFINE_boolean("html", True, "Write report.html.")
     flags.DEFINE_boolean("kaggle", False, "Write submission.csv, with 0.5 where there is no score.")
-    define_scoring_flags()
-
-
-def define_scoring_flags() -> None:
-    """The flags behind `config_from_flags`, shared with `calibrate`."""
-    base, scorer, aggregate = ScoreConfig(), ScorerConfig(), AggregateConfig()
-    flags.DEFINE_integer("frames", base.frames, "Frames looked at in a video, evenly spread; 0: all.", lower_bound=0)
-    flags.DEFINE_float("fps", None, "Frames a second to look at, instead of --frames.", lower_bound=0.001)
-    flags.DEFINE_enum("scorer", scorer.name, SCORERS, "How a mask becomes the score of a frame.")
-    flags.DEFINE_float("area_threshold", scorer.threshold, "With --scorer=area: a pixel above it counts as fake.")
-    flags.DEFINE_float("top_percent", scorer.top_percent, "With --scorer=topk: share of the pixels averaged, in %.")
-    flags.DEFINE_integer("window", aggregate.window, "Successive frames of a face judged together.", lower_bound=1)
-    flags.DEFINE_integer("top_k", aggregate.top_k, "The highest of them that are averaged.", lower_bound=1)
-    flags.DEFINE_float("power", aggregate.power, "1: full correction for many frames and faces; more: less.")
-    flags.DEFINE_float(
-        "threshold",
-        aggregate.threshold,
-        f"Scores above it are called fake. [default: the model's own, else {DEFAULT_THRESHOLD}]",
-    )
-    flags.DEFINE_float(
-        "real_below",
-        aggregate.real_below,
-        "With --threshold: scores below it are called real, those between unclear. [default: --threshold]",
-    )
-    limits, thresholds = base.limits, base.thresholds
-    flags.DEFINE_integer("min_frames", thresholds.min_frames, "Frames, and frames with a face, needed for a score.")
-    flags.DEFINE_float("min_face_px", thresholds.min_face_px, "Faces smaller than this get no score.")
-    flags.DEFINE_float("min_sharpness", thresholds.min_sharpness, "Faces more blurred than this get no score.")
-    flags.DEFINE_integer("max_faces", base.max_faces, "Faces scored in one frame, the largest first.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", base.batch_size, "Crops in one pass of the network.", lower_bound=1)
-    flags.DEFINE_integer("detect_size", base.detect_size, "Long side at which faces are searched, px.", lower_bound=64)
-    flags.DEFINE_float("detect_every_s", base.detect_every_s, "Seconds between two full searches; faces are followed.")
-    flags.DEFINE_integer("max_width", limits.max_width, "Widest frame accepted, px.", lower_bound=16)
-    flags.DEFINE_integer("max_height", limits.max_height, "Highest frame accepted, px.", lower_bound=16)
-    flags.DEFINE_float("max_duration_s", limits.max_duration_s, "Longest video accepted.", lower_bound=0.0)
-    flags.DEFINE_integer("max_bytes", limits.max_bytes, "Largest file accepted.", lower_bound=1)
+    for config in (ScoreConfig, ScorerConfig, AggregateConfig, Thresholds):
+        cli.define(config)
+    cli.define(Limits, *LIMITS)
 
 
 def config_from_flags() -> ScoreConfig:
@@ -85,22 +53,13 @@ def config_from_flags() -> ScoreConfig:
     Raises:
         UsageError: a value, or a combination, is impossible.
     """
-    values = flags.FLAGS
-    try:
-        return ScoreConfig(
-            frames=values.frames,
-            fps=values.fps,
-            scorer=ScorerConfig(values.scorer, values.area_threshold, values.top_percent),
-            aggregate=AggregateConfig(values.window, values.top_k, values.power, values.threshold, values.real_below),
-            thresholds=Thresholds(values.min_frames, values.min_face_px, values.min_sharpness),
-            limits=Limits(values.max_width, values.max_height, values.max_duration_s, values.max_bytes),
-            detect_size=values.detect_size,
-            detect_every_s=values.detect_every_s,
-            max_faces=values.max_faces,
-            batch_size=values.batch_size,
-        )
-    except ValueError as error:
-        raise cli.UsageError(str(error)) from error
+    return cli.make(
+        ScoreConfig,
+        scorer=cli.make(ScorerConfig),
+        aggregate=cli.make(AggregateConfig),
+        thresholds=cli.make(Thresholds),
+        limits=cli.make(Limits, *LIMITS),
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -142,7 +101,7 @@ def _run(
             config.fingerprint(model),
             config,
             trust,
-            values.num_workers,
+            values.processes,
             values.timeout_s,
             values.overlay_video,
             progress,

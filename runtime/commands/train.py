@@ -13,13 +13,14 @@ from typing import Any, Optional
 from absl import flags
 
 from mask_generation import cli
+from mask_generation.commands.flags import define_face_bank_flags, mix_from_flags
 from mask_generation.synthesis.face_bank import FaceBankError
-from runtime.commands import flags as train_flags
-from runtime.commands import synthesis_flags
-from runtime.training import synthesis_source
+from runtime.commands.flags import define_data_dir, define_threads, define_train_split
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError, Workers, is_lost_worker
-from unet_industrial.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from runtime.training.presets import PRESETS, REFERENCE_MODE
+from runtime.training.synthesis_source import SynthesisConfig, SynthesisSource, write_validation
+from unet_industrial.config import PRECISIONS, STRIDE, ConfigError, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
@@ -29,57 +30,125 @@ USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, FaceBankError
 def define_flags() -> None:
     flags.DEFINE_enum("exec_mode", "train_and_evaluate", EXEC_MODES, "What to do.")
     flags.DEFINE_enum("iter_unit", "batch", ["epoch", "batch"], "Unit of --num_iter.")
-    flags.DEFINE_integer("num_iter", TrainConfig.total_steps, "Length of the whole run, in --iter_unit.", lower_bound=1)
-    flags.DEFINE_string("results_dir", None, "Where checkpoints, logs and numbers go; a run there is resumed.")
-    flags.mark_flag_as_required("results_dir")
-    flags.DEFINE_boolean("overwrite", False, "Delete an earlier run in --results_dir instead of resuming it.")
-    flags.DEFINE_string("data_dir", None, "Folder of TFRecords: SPLIT*.tfrecord or SPLIT/*.tfrecord.")
-    flags.DEFINE_string("train_split", "train", "Split to train on.")
-    flags.DEFINE_string("eval_split", "val", "Split to validate on.")
+    cli.define_output("Folder for checkpoints, logs and numbers; a run that is there is resumed.")
+    cli.alias("results_dir", "output", quiet=True)  # the reference's name
+    cli.define_overwrite()
+    define_data_dir(required=False)
+    define_train_split()
+    flags.DEFINE_string("eval_split", "val", "Split to measure on.")
     flags.DEFINE_string(
         "log_dir",  # a file, but that is what the reference calls it
         None,
-        "File of the JSON lines log. [default: RESULTS_DIR/train.jsonl]",
+        "File of the JSON lines log. [default: OUTPUT/train.jsonl]",
         allow_override=True,  # absl's own logging has a flag of that name, which we do not use
     )
     flags.DEFINE_integer("warmup_step", 200, "Benchmarks: steps before the timing begins.", lower_bound=0)
     flags.DEFINE_boolean(
         "save_eval_results_to_json", True, "Write evaluation.json, .csv, .md, .html and frame_scores.csv."
     )
-    flags.DEFINE_integer("threads", 0, "Threads of one operation; 0: the machine's cores shared out.", lower_bound=0)
-    synthesis_flags.define()
-    train_flags.define([*train_flags.MODEL, *train_flags.DATA, *train_flags.TRAIN])
-    train_flags.define_amp()
-    train_flags.define_reference_mode()
+    define_threads()
+    flags.DEFINE_enum(
+        "preset",
+        "reference",
+        list(PRESETS),
+        "Settings to begin with, which flags outrank: the reference's; ffpp: ours, on records of real and fake pairs; "
+        "sbi: ours, on manipulations made on the fly from a --face_bank; shipped: those of the weights that ship.",
+    )
+    cli.alias("recipe", "preset")
+    define_face_bank_flags()
+    cli.define(SynthesisConfig)
+    cli.alias("synthesis_processes", "processes")
+    flags.DEFINE_integer("eval_pairs", 200, "With --face_bank: validation pairs, of people held out.", lower_bound=1)
+    flags.DEFINE_string("init_from", None, "Checkpoint or results folder whose weights a new run begins with.")
+    for config in (ModelConfig, DataConfig, TrainConfig):
+        cli.define(config)
+    flags.DEFINE_boolean("amp", None, "Mixed precision with float32 weights. [default: off]")
+    flags.DEFINE_enum("amp_type", "fp16", [kind for kind in PRECISIONS if kind != "none"], "Half precision of --amp.")
+    flags.DEFINE_boolean(
+        "reference_mode", False, "Reproduce the reference's own choices where ours differ (see the README's table)."
+    )
 
 
 def configurations() -> tuple[ModelConfig, DataConfig, TrainConfig]:
-    """The flags as configurations.
+    """The flags as configurations; what is not given comes from --preset, then from --reference_mode.
 
     Raises:
         UsageError: a value, or a combination of values, is impossible.
     """
-    given = train_flags.given([*train_flags.MODEL, *train_flags.DATA, *train_flags.TRAIN])
-    given[TrainConfig].update(train_flags.given_amp())
-    base = synthesis_source.RECIPES[flags.FLAGS.recipe]
-    for settings in (base, train_flags.REFERENCE_SETTINGS if flags.FLAGS.reference_mode else {}):
-        for kind, values in settings.items():
-            given[kind] = {**values, **given[kind]}
-    try:
-        return (
-            ModelConfig(**given[ModelConfig]),
-            DataConfig(**given[DataConfig]),
-            TrainConfig(**given[TrainConfig]),
-        )
-    except ConfigError as error:
-        raise cli.UsageError(str(error)) from error
+    values = flags.FLAGS
+    presets = [PRESETS[values.preset], *([REFERENCE_MODE] if values.reference_mode else [])]
+    made = []
+    for kind in (ModelConfig, DataConfig, TrainConfig):
+        given = cli.given(kind)
+        if kind is TrainConfig:
+            given.update(_given_precision())
+            if values.iter_unit == "epoch":
+                given.pop("total_steps", None)  # --num_iter counts epochs, see `_steps`
+        for preset in presets:
+            given = {**preset.of(kind), **given}
+        try:
+            made.append(kind(**given))
+        except ConfigError as error:
+            raise cli.UsageError(str(error)) from error
+    model, data, train = made
+    return model, data, train  # type: ignore[return-value]
+
+
+def _given_precision() -> dict[str, str]:
+    """{"amp": …} if the user said anything about precision."""
+    values = flags.FLAGS
+    if values.amp is None and not values["amp_type"].present:
+        return {}
+    return {"amp": "none" if values.amp is False else values.amp_type}
+
+
+def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
+    """Raise UsageError where data, face bank and preset do not go together."""
+    values = flags.FLAGS
+    if PRESETS[values.preset].synthesis is not None:
+        if values.face_bank is None:
+            raise cli.UsageError(f"--preset={values.preset} needs --face_bank, a file made by `mask face_bank`")
+        if values.picture_size % STRIDE:
+            raise cli.UsageError(f"--picture_size={values.picture_size}: must be a multiple of {STRIDE}")
+        if 0 < values.picture_size < model.input_size:
+            raise cli.UsageError(
+                f"--picture_size={values.picture_size}: must be at least --input_size={model.input_size}"
+            )
+        synthesis(model, train)
+    elif values.face_bank is not None:
+        raise cli.UsageError(f"--face_bank does not go with --preset={values.preset}, which trains on records")
+    elif values.data_dir is None and not mode.endswith("_benchmark"):
+        raise cli.UsageError(f"--data_dir is needed with --exec_mode={mode}")
+
+
+def synthesis(model: ModelConfig, train: TrainConfig) -> SynthesisConfig:
+    """What flags and preset ask of the synthesis.
+
+    Raises:
+        UsageError: a setting of the mix or a share is impossible.
+    """
+    preset = PRESETS[flags.FLAGS.preset].synthesis or {}
+    mix = {**preset.get("mix", {}), **mix_from_flags()}
+    return SynthesisConfig(
+        pool=flags.FLAGS.face_bank,
+        size=model.input_size,
+        seed=train.seed,
+        weights=cli.numbers("face_bank_shares"),
+        **{**cli.values(SynthesisConfig), **preset, **cli.given(SynthesisConfig), "mix": mix},
+    )
+
+
+def as_evaluated(model: ModelConfig) -> ModelConfig:
+    """A network trained on windows is measured on whole pictures."""
+    side = flags.FLAGS.picture_size
+    return dataclasses.replace(model, input_size=side) if side else model
 
 
 def main(arguments: Sequence[str]) -> int:
     del arguments
     model, data, train = configurations()
     mode = flags.FLAGS.exec_mode
-    synthesis_flags.check_sources(mode, model, train)
+    check_sources(mode, model, train)
     from runtime.training import device, distributed
 
     workers = distributed.start(train.fp16_allreduce)
@@ -105,9 +174,9 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     from runtime.training.loop import Trainer, TrainingError, TrainJob
 
     values = flags.FLAGS
-    results = Path(values.results_dir)
+    results = Path(values.output)
     if mode.endswith("_benchmark"):
-        source = _source(model, data, train) if values.data_dir or values.pool else None
+        source = _source(model, data, train) if values.data_dir or values.face_bank else None
         measured = benchmark.run(
             mode, model, train, workers, values.num_iter, values.warmup_step, source, progress=sys.stderr.isatty()
         )
@@ -162,32 +231,30 @@ def _source(model: ModelConfig, data: DataConfig, train: TrainConfig) -> Any:
     from unet_industrial.dataset import RecordSource, find_files
 
     values = flags.FLAGS
-    if values.recipe == "sbi":
-        return synthesis_source.SynthesisSource(synthesis_flags.synthesis(model, train))
+    if values.face_bank:
+        return SynthesisSource(synthesis(model, train))
     return RecordSource(find_files(values.data_dir, values.train_split), model, data, train.seed)
 
 
 def _steps(source: Any, train: TrainConfig, workers: Workers) -> int:
     if flags.FLAGS.iter_unit == "batch":
-        return flags.FLAGS.num_iter
+        return train.total_steps
     return flags.FLAGS.num_iter * max(
         1, source.epoch_examples() // (train.batch_size * train.accumulate * workers.size)
     )
 
 
 def _eval_files(model: ModelConfig, train: TrainConfig, workers: Workers) -> list[str]:
-    """Records to validate on: those of --data_dir; without it, with --recipe=sbi, pairs made of people held out."""
+    """Records to validate on: those of --data_dir; without it pairs made of people held out."""
     from unet_industrial.dataset import find_files
 
     values = flags.FLAGS
-    if values.data_dir is None and values.recipe == "sbi":
-        folder = Path(values.results_dir) / "validation"
+    if values.data_dir is None and values.face_bank:
+        folder = Path(values.output) / "validation"
         if workers.is_chief:
-            synthesis_source.write_validation(synthesis_flags.synthesis(model, train), folder, values.eval_pairs)
+            write_validation(synthesis(model, train), folder, values.eval_pairs)
         workers.broadcast(None)  # the others wait for the file
-        return [
-            str(synthesis_source.write_validation(synthesis_flags.synthesis(model, train), folder, values.eval_pairs))
-        ]
+        return [str(write_validation(synthesis(model, train), folder, values.eval_pairs))]
     return find_files(values.data_dir, values.eval_split)
 
 
@@ -196,7 +263,7 @@ def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, worker
     from runtime.evaluation.recorder import Recorder, predictor, record
 
     files = _eval_files(model, train, workers)
-    model = synthesis_flags.as_evaluated(model)
+    model = as_evaluated(model)
     compiled: list[Any] = []  # the network is the same object every time, so it is compiled once
 
     def validate(network: Any) -> tuple[Optional[float], dict[str, Any]]:
@@ -221,7 +288,7 @@ def _evaluate_checkpoint(
 
     network, model, state, folder = load_network(results)
     files = _eval_files(given, train, workers)
-    model = synthesis_flags.as_evaluated(model)
+    model = as_evaluated(model)
     recorders = Recorders("model")
     record(predictor(network, model), files, model, data, train.batch_size, workers, recorders)
     if workers.is_chief:

@@ -1,4 +1,8 @@
-"""A normalised score table → every number with its interval, overall and by group, undecided rows both ways."""
+"""A normalised score table → every number with its interval, overall and by group, undecided rows both ways.
+
+Several detectors on the same videos (`compare`) are measured alike, and the paired bootstrap gives each one's
+difference to the first.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,14 @@ from runtime.evaluation import bootstrap, metrics, tables
 from runtime.evaluation.bootstrap import Statistic
 from runtime.evaluation.metrics import ClusteredAuc, stacked
 from runtime.evaluation.pixel_metrics import PixelHistograms
-from runtime.scoring.video_score import called_fake
+from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig, called_fake
 from unet_industrial.config import FAKE_ABOVE
 from unet_industrial.metrics import SegmentationResult
+from unet_industrial.setting import same_setting, setting
 
 TREATMENTS = ("dropped", "worst")
+DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")  # to the first detector
+ROW_COLUMNS = ["key", "frame_index", "track"]
 AS_GIVEN = "as given"  # video scores that the table itself holds
 SUMMARY_PIXELS = ("iou", "iou_fake", "dice", "dice_fake", "precision", "recall", "marked_real")
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
@@ -45,11 +52,13 @@ class Settings:
     cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
     """
 
-    threshold: Optional[float] = 0.5
-    resamples: int = bootstrap.DEFAULT_RESAMPLES
-    confidence: float = bootstrap.DEFAULT_CONFIDENCE
-    seed: int = 0
-    cluster: str = "identity"
+    threshold: Optional[float] = same_setting(AggregateConfig, "threshold", DEFAULT_THRESHOLD)
+    resamples: int = setting(bootstrap.DEFAULT_RESAMPLES, "Bootstrap resamples for the intervals.", low=1)
+    confidence: float = setting(bootstrap.DEFAULT_CONFIDENCE, "Confidence of the intervals, between 0 and 1.")
+    seed: int = setting(0, "Seed of the resampling.", flag="bootstrap_seed", low=0)
+    cluster: str = setting(
+        "identity", "What the bootstrap draws: people, originals or videos.", choices=tuple(CLUSTER_COLUMNS)
+    )
 
     def __post_init__(self) -> None:
         if self.cluster not in CLUSTER_COLUMNS:
@@ -313,12 +322,6 @@ def evaluate(detector: Detector, settings: Settings) -> dict[str, Any]:
     return levels
 
 
-# Several detectors on the same videos: one table, and the paired bootstrap of each difference to the first.
-
-
-DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")
-
-
 def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The reference's rows with another detector's answers.
 
@@ -339,7 +342,7 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         detectors: name → detector; all with the same videos (by key), in any order. The first is the one that is
             judged.
     Returns:
-        JSON-able dict: settings, first, detectors {name: `measure.evaluate`}, video_rules {name: how video scores were
+        JSON-able dict: settings, first, detectors {name: `evaluate`}, video_rules {name: how video scores were
         made}, chance, and differences {name: {"video":
         {"common": rows both decided, "dropped": {metric: other minus first}, "worst": …}, "frame": the same where both
         have the same frames}}.
@@ -370,9 +373,6 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         "video_rules": {name: detector.rule for name, detector in detectors.items()},
         "chance": dict(CHANCE),
     }
-
-
-ROW_COLUMNS = ["key", "frame_index", "track"]
 
 
 def aligned(other: pd.DataFrame, first: pd.DataFrame) -> Optional[pd.DataFrame]:

@@ -6,7 +6,6 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from runtime.evaluation import metrics
+from unet_industrial import files
 
 matplotlib.use("Agg")
 
@@ -32,7 +32,7 @@ Scored = Mapping[str, tuple[np.ndarray, np.ndarray]]  # detector → (labels, sc
 
 def plot_roc(detectors: Scored, path: Path, title: str = "ROC, videos") -> Path:
     """ROC of every detector with its AUC in the legend; a detector with one class is listed as undefined."""
-    figure, axes = _axes(title, "false-positive rate (reals called fake)", "true-positive rate (fakes found)")
+    figure, axes = _axes(title, "false-positive rate", "true-positive rate")
     for number, (name, (labels, scores)) in enumerate(detectors.items()):
         curve = metrics.Ranking(labels, scores).curve()
         if not curve.both_classes:
@@ -209,9 +209,8 @@ def _short(value: float) -> str:
 def _save(figure: Any, path: Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # No software version in the file: equal numbers give equal bytes.
-    figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+    with files.atomic_path(path) as partial:
+        # No software version in the file: equal numbers give equal bytes.
+        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(figure)
-    os.replace(partial, path)
     return path

@@ -1,28 +1,30 @@
-"""One evaluation or comparison on disk: evaluation.json, .csv, .md, .html and the plots, each written atomically."""
+"""One evaluation or comparison on disk: evaluation.json, .csv, .md, .html and the plots, each written atomically.
+
+Markdown and page show the same tables (`tables_of`); the CSV has every number in a row of its own.
+"""
 
 from __future__ import annotations
 
 import base64
 import csv
 import io
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Optional
 
-from runtime.evaluation import measure, plots, tables
+import jinja2
+
+from runtime.evaluation import markdown, measure, plots, tables
+from runtime.evaluation.markdown import cell
 from runtime.evaluation.measure import Detector
+from unet_industrial import files
 
-# Measured numbers as text: Markdown tables and flat CSV rows.
-
-
+TEMPLATE = "evaluation.html"
 # name in the JSON → heading. Order is the order of the columns.
 RANKING_COLUMNS = {
     "auc": "AUC",
-    "paired": "paired",
+    "paired": "pairwise accuracy",
     "same_source_auc": "same-source AUC",
     "ap": "AP",
     "eer": "EER",
@@ -34,16 +36,16 @@ PROBABILITY_COLUMNS = {
     "brier": "Brier",
     "ece": "ECE",
     "accuracy": "accuracy",
-    "tpr": "fakes found",
-    "fpr": "reals called fake",
+    "tpr": "TPR",
+    "fpr": "FPR",
 }
 PIXEL_COLUMNS = {
     "iou": "IoU (fakes)",
     "dice": "Dice (fakes)",
     "region_auc": "region AUC",
     "pixel_auc": "pixel AUC (fakes)",
-    "area_real": "area marked on reals",
-    "area_fake": "area marked on fakes",
+    "area_real": "FPR of pixels (reals)",
+    "area_fake": "area marked (fakes)",
 }
 LEVELS = ("frame", "video")
 MISSING = "–"
@@ -68,24 +70,6 @@ def estimate(entry: Optional[Mapping[str, Any]]) -> str:
     if entry.get("p_value") is not None:
         text += f", p {number(entry['p_value'])}"
     return text
-
-
-def markdown_table(rows: Sequence[tuple[str, Mapping[str, Any]]], columns: Mapping[str, str], first: str) -> str:
-    """A table with one row for each (name, {metric: estimate}).
-
-    Args:
-        columns: metric → heading.
-        first: heading of the name column.
-    """
-    lines = [f"| {cell(first)} | {' | '.join(columns.values())} |", f"|{' --- |' * (len(columns) + 1)}"]
-    for name, entry in rows:
-        lines.append(f"| {cell(name)} | {' | '.join(estimate(entry.get(metric)) for metric in columns)} |")
-    return "\n".join(lines) + "\n"
-
-
-def cell(text: str) -> str:
-    """Text that cannot break a Markdown table, whatever a file is called."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def chance_row(columns: Mapping[str, str], chance: Mapping[str, float]) -> tuple[str, dict[str, Any]]:
@@ -146,14 +130,11 @@ def _list(names: Sequence[str], limit: int = 4) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-# Which tables an evaluation shows, in which order: shared by the Markdown and the HTML page.
-
-
 LEVEL_NAMES = {"video": "Videos", "frame": "Frames"}
 TREATMENT_NAMES = {"dropped": "undecided left out", "worst": "undecided counted as the worst answer"}
 DIFFERENCE_COLUMNS = {
     "auc": "AUC",
-    "paired": "paired",
+    "paired": "pairwise accuracy",
     "same_source_auc": "same-source AUC",
     "balanced_accuracy": "balanced accuracy",
     "brier": "Brier",
@@ -175,6 +156,12 @@ class Table:
         """The columns that at least one row has a number for, chance aside."""
         measured = [entry for name, entry in self.rows if name != CHANCE_NAME]
         return {metric: heading for metric, heading in self.columns.items() if any(metric in e for e in measured)}
+
+    def markdown(self) -> str:
+        """The used columns as a Markdown table, without heading and intro."""
+        used = self.used_columns()
+        rows = [(name, *(estimate(entry.get(metric)) for metric in used)) for name, entry in self.rows]
+        return markdown.table((self.first_heading, *used.values()), rows)
 
 
 def tables_of(document: Mapping[str, Any]) -> list[Table]:
@@ -217,9 +204,8 @@ def _pixels(document: Mapping[str, Any]) -> list[Table]:
         return []
     rows.append(chance_row(PIXEL_COLUMNS, document["chance"]))
     intro = (
-        "Read IoU beside the area marked on reals and region AUC (faked pixels against the same pixels of the "
-        "original): "
-        "a template of the face painted on every image earns IoU without having seen anything."
+        "Read IoU beside the false-positive rate of pixels on reals and region AUC (faked pixels against the same "
+        "pixels of the original): a template of the face painted on every image earns IoU without having seen anything."
     )
     return [Table("Pixels", intro, "detector", PIXEL_COLUMNS, rows)]
 
@@ -283,23 +269,6 @@ def method_texts(document: Mapping[str, Any]) -> list[str]:
     return [interval_text(settings), threshold_text(settings), rules_text(document["video_rules"])]
 
 
-# One self-contained HTML page: tables, plots inside as data, nothing loaded from anywhere.
-
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .2rem 0; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; } tbody th { font-weight: 600; }
-td small { opacity: .75; }
-figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; }
-figure img { max-width: 100%; height: auto; background: #fff; }
-"""
-
 PLOT_TEXT = {
     "roc": "ROC curves of all detectors over videos",
     "precision_recall": "Precision-recall curves of all detectors over videos",
@@ -309,69 +278,41 @@ PLOT_TEXT = {
 }
 
 
-def html_page(document: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
-    """The page of an evaluation document (see `report.write`) with its plots embedded."""
-    title = escape(str(document["title"]))
-    facts = [f"{escape(str(key))}: {escape(str(value))}" for key, value in document["about"].items()]
-    facts += [escape(text) for text in (*method_texts(document),)]
-    body = [f"<h1>{title}</h1>", items(facts)]
-    body += [figure(path, PLOT_TEXT.get(name, name)) for name, path in plots.items()]
-    body += [table(entry) for entry in tables_of(document)]
+def html_page(document: Mapping[str, Any], drawn: Mapping[str, Path]) -> str:
+    """The page of an evaluation document (see `write`) with its plots embedded."""
+    facts = [*(f"{key}: {value}" for key, value in document["about"].items()), *method_texts(document)]
+    figures = {PLOT_TEXT.get(name, name): path for name, path in drawn.items()}
     notes = all_notes(document["detectors"][document["first"]])
-    if notes:
-        body += ["<h2>Notes</h2>", items([escape(note) for note in notes])]
-    return frame(title, "\n".join(body))
+    return page(str(document["title"]), facts, figures, tables_of(document), notes)
 
 
-def frame(title: str, body: str) -> str:
-    """A whole document around `body`; both are HTML already."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # No script, no request to anywhere: what the page shows is what is in the file.
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+def page(
+    title: str,
+    facts: Sequence[str],
+    figures: Mapping[str, Path],
+    shown: Sequence[Table],
+    notes: Sequence[str] = (),
+    text: str = "",
+) -> str:
+    """One self-contained HTML page (`templates/evaluation.html`): nothing is loaded from anywhere. All arguments are
+    plain text.
+
+    Args:
+        figures: description → PNG, which is embedded.
+        shown: a number's interval stands small beside it, its note in the tooltip.
+        text: printed as it is, below the tables.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("runtime.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
-
-
-def items(entries: list[str]) -> str:
-    """An unordered list of HTML entries."""
-    return "<ul>" + "".join(f"<li>{entry}</li>" for entry in entries) + "</ul>"
-
-
-def figure(path: Path, text: str) -> str:
-    """The PNG at `path`, embedded; `text` is its description."""
-    data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
-    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def table(entry: Table) -> str:
-    """One table with its heading; a number's interval stands small beside it, its note in the tooltip."""
-    used = entry.used_columns()
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in (entry.first_heading, *used.values()))
-    rows = []
-    for name, values in entry.rows:
-        cells = "".join(_cell(values.get(metric)) for metric in used)
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    caption = f"<caption>{escape(entry.intro)}</caption>" if entry.intro else ""
-    return (
-        f"<h2>{escape(entry.heading)}</h2>"
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(entry.heading)}">'
-        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    environment.filters["number"] = number
+    pictures = [(alt, base64.b64encode(Path(path).read_bytes()).decode("ascii")) for alt, path in figures.items()]
+    return environment.get_template(TEMPLATE).render(
+        title=title, facts=facts, figures=pictures, tables=shown, notes=notes, text=text
     )
-
-
-def _cell(value: Any) -> str:
-    if value is None or value.get("value") is None:
-        return f"<td>{MISSING}</td>"
-    text = number(value["value"])
-    if value.get("low") is not None:
-        text += f" <small>[{number(value['low'])}, {number(value['high'])}]</small>"
-    if value.get("p_value") is not None:
-        text += f" <small>p {number(value['p_value'])}</small>"
-    note = value.get("note")
-    return f'<td title="{escape(note)}">{text}</td>' if note else f"<td>{text}</td>"
 
 
 SCHEMA_VERSION = 1
@@ -417,13 +358,14 @@ def write(
         **result,
     }
     drawn = draw(folder / "plots", result, detectors)
-    markdown_text = markdown(document)
     written = {
-        "json": _write(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n"),
-        "csv": _write(folder / "evaluation.csv", table_csv(result)),
-        "markdown": _write(folder / "evaluation.md", markdown_text),
-        "html": _write(folder / "evaluation.html", html_page(document, drawn)),
+        kind: folder / f"evaluation.{suffix}"
+        for kind, suffix in (("json", "json"), ("csv", "csv"), ("markdown", "md"), ("html", "html"))
     }
+    files.write_json(written["json"], document)
+    files.write_text(written["csv"], table_csv(result))
+    files.write_text(written["markdown"], markdown_text(document))
+    files.write_text(written["html"], html_page(document, drawn))
     if frame_table and first.frames is not None:
         written["frames"] = folder / tables.FRAME_TABLE
         tables.write_frames(written["frames"], first.frames)
@@ -474,16 +416,16 @@ def table_csv(result: Mapping[str, Any]) -> str:
 
 def summary_markdown(summary: Mapping[str, Any], title: str) -> str:
     """A small table of the leading numbers of `measure.summary`, four digits each."""
-    lines = [f"## {cell(title)}", "", "| number | value |", "| --- | --- |"]
-    for name, value in summary.items():
-        if name not in ("by_threshold", "mask_threshold"):
-            text = "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
-            lines.append(f"| {name} | {text} |")
-    lines += ["", f"Masks are cut at {summary['mask_threshold']}; chance is 0.5 for both AUCs and for `paired`."]
-    return "\n".join(lines) + "\n"
+    rows = [
+        (name, "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else value)
+        for name, value in summary.items()
+        if name not in ("by_threshold", "mask_threshold")
+    ]
+    note = f"Masks are cut at {summary['mask_threshold']}; chance is 0.5 for both AUCs and for `paired`."
+    return f"## {cell(title)}\n\n{markdown.table(('number', 'value'), rows)}\n{note}\n"
 
 
-def markdown(document: Mapping[str, Any]) -> str:
+def markdown_text(document: Mapping[str, Any]) -> str:
     """The tables a README quotes: all detectors with chance, undecided both ways, pixels, groups, differences,
     notes."""
     lines = [f"# {cell(document['title'])}", ""]
@@ -492,15 +434,8 @@ def markdown(document: Mapping[str, Any]) -> str:
     for table in tables_of(document):
         lines += [f"## {cell(table.heading)}", ""]
         lines += [cell(table.intro), ""] if table.intro else []
-        lines += [markdown_table(table.rows, table.used_columns(), table.first_heading)]
+        lines += [table.markdown()]
     notes = all_notes(document["detectors"][document["first"]])
     if notes:
         lines += ["## Notes", "", *(f"- {cell(note)}" for note in notes), ""]
     return "\n".join(lines)
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-    return path

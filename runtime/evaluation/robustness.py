@@ -1,13 +1,15 @@
 """How far an answer holds when the video is disturbed: of one file its score, of a labelled set its metrics.
 
-A detector that says "fake" at CRF 18 and "real" at CRF 28 has said little about the file, and a user should see that.
+A detector that answers "fake" at CRF 18 and "real" at CRF 28 knows little about the file, and a user should see that.
+Here is what disturbs a video (compression, scaling, dropped frames, blur, noise, re-sharing, trimming), what runs a
+detector on each disturbed copy, and what draws the curves. Everything but the disturbance under test is kept nearly
+lossless (BASE_CRF), so that a curve shows one thing at a time. Frames are read and written one at a time; memory does
+not grow with length.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,15 +23,15 @@ import pandas as pd
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import TOO_SHORT, Frame, Limits, VideoError
 from mask_generation.video.writer import video_file
-from runtime.evaluation import measure, plots, report, tables
+from runtime.evaluation import markdown, measure, plots, report, tables
 from runtime.evaluation.measure import Settings
 from runtime.scoring.video_score import verdict
+from unet_industrial import files
 
-# A video file → the same video as it arrives after compression, scaling, dropped frames, blur, noise or re-sharing.
-#
-# Everything but the disturbance under test is kept nearly lossless (BASE_CRF), so that a curve shows one thing at a
-# time. Frames are read and written one at a time; memory does not grow with length.
-
+SCHEMA_VERSION = 1
+AS_GIVEN = "as given"
+SHOWN = ("auc", "paired", "tpr", "fpr")
+COLUMNS = {**report.RANKING_COLUMNS, "tpr": "TPR", "fpr": "FPR"}
 
 BASE_CRF = 12  # visually lossless at 8 bits; what is measured at it is the disturbance, not the codec
 LEAST_SIDE_PX = 16
@@ -77,7 +79,7 @@ class Disturbance:
 
 
 def disturb(source: Path, target: Path, what: Disturbance, limits: Optional[Limits] = None) -> None:
-    """Write `source` as disturbed to `target` (.mp4, H.264, no sound, at the end of the road).
+    """Write `source` as disturbed to `target` (.mp4, H.264, no sound).
 
     Raises:
         VideoError: the source cannot be read.
@@ -149,12 +151,6 @@ def write(path: Path, frames: Iterable[Frame], crf: int) -> None:
         for frame in frames:
             first_s = frame.time_s if first_s is None else first_s
             writer.write(frame.rgb, frame.time_s - first_s)
-
-
-SCHEMA_VERSION = 1
-AS_GIVEN = "as given"
-SHOWN = ("auc", "paired", "tpr", "fpr")
-COLUMNS = {**report.RANKING_COLUMNS, "tpr": "fakes found", "fpr": "reals called fake"}
 
 
 class Answer(NamedTuple):
@@ -310,13 +306,13 @@ def write_file(folder: Path, table: pd.DataFrame, threshold: float, about: Mappi
     curves = file_curves(table)
     document = {"schema_version": SCHEMA_VERSION, "mode": "file", "about": dict(about), "threshold": threshold}
     document["curves"] = curves
-    lines = ["| disturbance | level | score | verdict |", "| --- | --- | --- | --- |"]
+    rows = []
     for row in table.to_dict("records"):
         word = row["state"] if np.isnan(row["score"]) else row["verdict"] or verdict(row["score"], threshold)
-        name = TITLES.get(row["kind"], "none")
-        lines.append(f"| {name} | {row['level']} | {report.number(_number(row['score']))} | {report.cell(word)} |")
+        rows.append((TITLES.get(row["kind"], "none"), row["level"], report.number(_number(row["score"])), word))
+    text = markdown.table(("disturbance", "level", "score", "verdict"), rows)
     drawn = {"score": plots.plot_robustness(curves, folder / "robustness.png", "score", threshold)}
-    return _write_all(folder, document, table, "\n".join(lines) + "\n", drawn, [], "Robustness of one file")
+    return _write_all(folder, document, table, text, drawn, [], "Robustness of one file")
 
 
 def write_set(
@@ -333,10 +329,7 @@ def write_set(
             chance = measure.CHANCE.get(metric)
             drawn[metric] = plots.plot_robustness(lines, folder / name, COLUMNS[metric], chance)
     shown = [_table(curve) for curve in curves]
-    text = "\n".join(
-        f"## {entry.heading}\n\n{report.markdown_table(entry.rows, entry.used_columns(), entry.first_heading)}"
-        for entry in shown
-    )
+    text = "\n".join(f"## {entry.heading}\n\n{entry.markdown()}" for entry in shown)
     return _write_all(folder, document, table, text, drawn, shown, "Robustness")
 
 
@@ -352,28 +345,20 @@ def _write_all(
     folder: Path,
     document: Mapping[str, Any],
     table: pd.DataFrame,
-    markdown: str,
+    text: str,
     drawn: Mapping[str, Path],
     shown: Sequence[report.Table],
     title: str,
 ) -> dict[str, Path]:
-    facts = report.items([f"{report.escape(str(k))}: {report.escape(str(v))}" for k, v in document["about"].items()])
-    figures = "".join(report.figure(path, f"{name} against each disturbance") for name, path in drawn.items())
-    tables_html = "".join(report.table(entry) for entry in shown) or f"<pre>{report.escape(markdown)}</pre>"
-    contents = {
-        "json": json.dumps(document, indent=1, allow_nan=False) + "\n",
-        "csv": table.to_csv(index=False),
-        "md": f"# {title}\n\n{markdown}",
-        "html": report.frame(title, f"<h1>{title}</h1>{facts}{figures}{tables_html}"),
-    }
+    facts = [f"{key}: {value}" for key, value in document["about"].items()]
+    figures = {f"{name} against each disturbance": path for name, path in drawn.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    written = dict(drawn)
-    for kind, text in contents.items():
-        partial = folder / f".robustness.{kind}.{os.getpid()}"
+    written = {**drawn, **{kind: folder / f"robustness.{kind}" for kind in ("json", "csv", "md", "html")}}
+    files.write_json(written["json"], document)
+    page = report.page(title, facts, figures, shown, text="" if shown else text)
+    for kind, content in (("csv", table.to_csv(index=False)), ("md", f"# {title}\n\n{text}"), ("html", page)):
         # A hostile file name may hold bytes that are no UTF-8; they are kept as escapes.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, folder / f"robustness.{kind}")
-        written[kind] = folder / f"robustness.{kind}"
+        files.write_bytes(written[kind], content.encode("utf-8", "backslashreplace"))
     return written
 
 

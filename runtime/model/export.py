@@ -91,7 +91,7 @@ def export(
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:
-        raise ExportError(f"{folder} exists: choose another --export_dir, or give --overwrite")
+        raise ExportError(f"{folder} exists: choose another --output, or give --overwrite")
     temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)

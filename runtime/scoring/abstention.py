@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from unet_industrial.setting import setting
+
 DOMAIN_KEY = "domain"  # in model.json: measure → [low, high] of the material the model was validated on
 MEASURES = ("face_px", "sharpness", "brightness")
 
@@ -26,9 +28,9 @@ class Thresholds:
         max_outside: share of faces outside the trained domain (where the model states one) above which to abstain.
     """
 
-    min_frames: int = 3
-    min_face_px: float = 32.0
-    min_sharpness: float = 1.0
+    min_frames: int = setting(3, "Frames, and frames with a face, needed for a score.")
+    min_face_px: float = setting(32.0, "Faces smaller than this get no score.")
+    min_sharpness: float = setting(1.0, "Faces more blurred than this get no score.")
     max_outside: float = 0.5
 
     def __post_init__(self) -> None:

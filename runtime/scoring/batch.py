@@ -27,6 +27,7 @@ from runtime.scoring import drawing
 from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
 from unet_industrial import files
 
+FILE_LIMIT_S = 900.0  # for one video, however long
 RESULTS, OVERLAYS, MASKS = "results", "overlays", "masks"
 LOCK = ".running"
 ERROR_LOG = "errors.log"
@@ -130,7 +131,7 @@ def score_folder(
     config: ScoreConfig,
     trust: bool = False,
     num_processes: int | None = None,
-    timeout_s: float = 900.0,
+    timeout_s: float = FILE_LIMIT_S,
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
     ray_address: str = "",

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from unet_industrial.config import FAKE_ABOVE, TOP_SHARE
+from unet_industrial.setting import setting
 
 SCORERS = ("model", "max", "area", "topk")
 FEATURES = ("max", "mean", "top_1", "top_3", "top_10", "area_25", "area_50", "area_75")
@@ -21,9 +22,11 @@ class ScorerConfig:
             rule; "area": share of pixels above `threshold`; "topk": mean of the `top_percent` % highest.
     """
 
-    name: str = "model"
-    threshold: float = FAKE_ABOVE
-    top_percent: float = 100 * TOP_SHARE
+    name: str = setting("model", "How a mask becomes the score of a frame.", flag="scorer", choices=SCORERS)
+    threshold: float = setting(
+        FAKE_ABOVE, "With --scorer=area: a pixel above it counts as fake.", flag="area_threshold"
+    )
+    top_percent: float = setting(100 * TOP_SHARE, "With --scorer=topk: share of the pixels averaged, in %.")
 
     def __post_init__(self) -> None:
         if self.name not in SCORERS:

@@ -1,6 +1,6 @@
 """What scoring one video is asked for and what it returns: plain data, JSON both ways, and the states it can be in.
 
-A field of `FaceRow` or `VideoResult` says beside its type where it is reported: as what kind of value in report.json,
+A field of `FaceRow` or `VideoResult` has beside its type where it is reported: as what kind of value in report.json,
 and as which columns of frames.csv or videos.csv. Tables, Parquet types, report.json and its JSON Schema are made from
 that (`runtime.scoring.tables`), so a new field is written here, filled by the scorer, and shown by the page's template.
 """
@@ -20,6 +20,8 @@ from runtime.model import calibration, saved_model
 from runtime.scoring.abstention import Thresholds
 from runtime.scoring.frame_score import FEATURES, ScorerConfig
 from runtime.scoring.video_score import VERDICTS, AggregateConfig, Segment
+from unet_industrial.config import TrainConfig
+from unet_industrial.setting import same_setting, setting
 
 OK, PARTIAL, INCONCLUSIVE, NO_FACE = "ok", "partial", "inconclusive", "no_face"
 STATES = (OK, PARTIAL, INCONCLUSIVE, NO_FACE, UNREADABLE, TOO_SHORT, UNSUPPORTED, TIMEOUT)
@@ -41,17 +43,17 @@ class ScoreConfig:
         evidence: number of suspicious frames kept as pictures.
     """
 
-    frames: int = 32
-    fps: float | None = None
+    frames: int = setting(32, "Frames taken of each video, evenly spread; 0: all.", low=0)
+    fps: float | None = setting(None, "Frames a second to look at, instead of --frames.", low=0.001)
     scorer: ScorerConfig = dataclasses.field(default_factory=ScorerConfig)
     aggregate: AggregateConfig = dataclasses.field(default_factory=AggregateConfig)
     thresholds: Thresholds = dataclasses.field(default_factory=Thresholds)
     limits: Limits = dataclasses.field(default_factory=Limits)
-    detect_size: int = 640
+    detect_size: int = setting(640, "Long side at which faces are searched, px.", low=64)
     detect_retry_size: int = 1280
-    detect_every_s: float = 0.4
-    max_faces: int = 64
-    batch_size: int = 8  # on a CPU 16 are no faster and take 350 MB more
+    detect_every_s: float = setting(0.4, "Seconds between two full searches; faces are followed.")
+    max_faces: int = setting(64, "Faces scored in one frame, the largest first.", low=1)
+    batch_size: int = same_setting(TrainConfig, "batch_size", 8)  # on a CPU 16 are no faster and take 350 MB more
     evidence: int = 4
 
     def __post_init__(self) -> None:

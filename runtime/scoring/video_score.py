@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from unet_industrial.setting import setting
+
 ODDS_MARGIN = 0.01  # scores are squeezed into [margin, 1 - margin] before they become odds: 99 to 1 at most
 DEFAULT_THRESHOLD = 0.5
 VERDICTS = ("fake", "unclear", "real")
@@ -37,8 +39,7 @@ class AggregateConfig:
     """The settings of `video_score`, saved with every report.
 
     Attributes:
-        window: successive seen frames of one face that are judged together.
-        top_k: the highest of them that are averaged; one high frame alone cannot exceed 1/top_k or so.
+        top_k: one high frame alone cannot exceed 1/top_k or so.
         power: p above; 1 corrects fully for the number of frames and faces, infinity not at all.
         threshold: frames and windows above it make segments; a video above it is called fake. None: the model's own
             where a model is in play (`ScoreConfig.for_model`), else DEFAULT_THRESHOLD.
@@ -46,11 +47,17 @@ class AggregateConfig:
             threshold, so that every video is called one or the other.
     """
 
-    window: int = 5
-    top_k: int = 3
-    power: float = 2.0
-    threshold: float | None = None
-    real_below: float | None = None
+    window: int = setting(5, "Successive frames of a face judged together.", low=1)
+    top_k: int = setting(3, "The highest of them that are averaged.", low=1)
+    power: float = setting(2.0, "1: full correction for many frames and faces; more: less.")
+    threshold: float | None = setting(
+        None, "A video whose score is above it is called fake.", shown=f"the model's own, else {DEFAULT_THRESHOLD}"
+    )
+    real_below: float | None = setting(
+        None,
+        "With --threshold: scores below it are called real, those between unclear.",
+        shown="the threshold",
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.window:

@@ -127,7 +127,7 @@ def check_resumable(saved: dict[str, Any], now: dict[str, Any], folder: Path) ->
         if changed:
             raise checkpoint.CheckpointError(
                 f"{folder} holds a run with another {part} ({', '.join(changed)} differ): "
-                "choose another --results_dir, or give --overwrite to start anew"
+                "choose another --output, or give --overwrite to start anew"
             )
     for part in ("data", "train"):
         for name, value in now[part].items():

@@ -1,4 +1,4 @@
-"""Where `train` gets its examples: record files, or synthesis on the fly from a pool of real faces (`--recipe sbi`).
+"""Where `train` gets its examples: record files, or synthesis on the fly from a face bank (`--preset=sbi`).
 
 The synthesis needs no manipulated video: every fake is made from two real pictures or one, so its mask is exact, and
 real and fake of one picture lie side by side in a batch.
@@ -16,29 +16,9 @@ from typing import Any, Optional
 
 import numpy as np
 
-from unet_industrial.config import FAKE_ABOVE_UINT8, Config, DataConfig, ModelConfig, TrainConfig
+from unet_industrial.config import FAKE_ABOVE_UINT8
+from unet_industrial.setting import setting
 
-_LEARNING = {
-    "batch_size": 8,
-    "loss": "x-entropy",
-    "dice_loss_weight": 0.5,
-    "image_loss_weight": 0.3,
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "schedule": "cosine",
-    "clip_norm": 1.0,
-    "weight_decay": 0.0,
-}
-# What each `--recipe` sets unless a flag says otherwise; "reference" leaves every setting at its default.
-RECIPES: dict[str, dict[type[Config], dict[str, Any]]] = {
-    "reference": {},
-    "ffpp": {ModelConfig: {"features": "rgb+srm"}, TrainConfig: _LEARNING},
-    "sbi": {
-        ModelConfig: {"features": "rgb+srm", "input_size": 128},
-        DataConfig: {"augment": False},  # the synthesis draws its own
-        TrainConfig: _LEARNING,
-    },
-}
 LOOKAHEAD = 4  # batches in the making for each process
 WINDOW_DRAWS, WINDOW_SHARE = 4, 0.08  # windows tried for one that shows so much of the manipulation
 LEAST_SHARE = 0.01  # a window of a fake that shows less of it is labelled real
@@ -50,14 +30,14 @@ class SynthesisConfig:
     """What the synthesis draws.
 
     Attributes:
-        pool: file made by `python -m mask_generation face_bank`.
-        weights: share of each source of the pool; empty: by the root of its number of people.
+        pool: file made by `mask face_bank`.
+        weights: share of each source in it; empty: by the root of its number of people.
         mix: settings of `mask_generation.synthesis.pairs.Mix` that differ from its defaults.
-        ramp_images: images over which difficulty rises from 0 to 1.
+        ramp_images: difficulty rises from 0 to 1 over them.
         size: side of the training pictures.
-        picture_size: side at which pictures are made; larger than `size`, a window of `size` is cut out of each, so
-            that a network learns the fine grain at a quarter of the cost. 0: as `size`.
-        processes: that make pictures; 0: one thread of this process.
+        picture_size: larger than `size`, a window of `size` is cut out of each, so that a network learns the fine
+            grain at a quarter of the cost. 0: as `size`.
+        processes: 0: one thread of this process.
     """
 
     pool: str
@@ -65,9 +45,14 @@ class SynthesisConfig:
     seed: int
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     mix: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    ramp_images: int = 0
-    processes: int = 1
-    picture_size: int = 0
+    ramp_images: int = setting(30_000, "With --face_bank: images over which fakes get harder.", low=0)
+    processes: int = setting(1, "With --face_bank: processes that make pictures, of each worker.", low=0)
+    picture_size: int = setting(
+        0,
+        "With --face_bank: side at which pictures are made; windows of --input_size are cut out of larger ones, and "
+        "validation is at this size. 0: --input_size.",
+        low=0,
+    )
 
     @property
     def made_at(self) -> int:

@@ -9,21 +9,20 @@ from mask_generation import shards
 from mask_generation.__main__ import main
 from mask_generation.commands import synthesize as synthesize_command
 from mask_generation.synthesis import face_bank
-from tests.runtime.training.test_synthesis_source import pool_file  # noqa: F401  a fixture
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import read_all
 from unet_industrial.records import decode_group
 
 
 @pytest.fixture
-def synthesize(pool_file, tmp_path, monkeypatch):  # noqa: F811
+def synthesize(face_bank_file, tmp_path, monkeypatch):
     monkeypatch.setattr(synthesize_command, "SHARD_PAIRS", 3)
 
     def call(*words):
-        flags = [f"--face_bank={pool_file}", f"--output={tmp_path / 'out'}", "--num_pairs=5", "--size=64"]
+        flags = [f"--face_bank={face_bank_file}", f"--output={tmp_path / 'out'}", "--num_pairs=5", "--size=64"]
         return main(["synthesize", *flags, "--processes=1", *words])
 
-    return call, tmp_path / "out", pool_file
+    return call, tmp_path / "out", face_bank_file
 
 
 def groups(folder, split="val"):

@@ -70,7 +70,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "build_scorer", quick_scorer.build_ovals)
         words = [f"--input={base / 'in'}", f"--model={model}", f"--output={base / 'out'}", "--trust_model", "--kaggle"]
-        code = main(["score", *words, "--num_workers=2", "--overlay_video"])
+        code = main(["score", *words, "--processes=2", "--overlay_video"])
     return code, base / "out", base / "in"
 
 

@@ -55,18 +55,16 @@ def test_the_reference_command_line_is_understood(settings_of):
 
 
 def test_defaults_are_the_configurations_own(settings_of):
-    assert settings_of("--results_dir=r") == (ModelConfig(), DataConfig(), TrainConfig())
+    assert settings_of("--output=r") == (ModelConfig(), DataConfig(), TrainConfig())
 
 
 def test_reference_mode_sets_the_reference_ways_and_a_flag_outranks_it(settings_of):
-    model, data, train = settings_of("--results_dir=r", "--reference_mode")
+    model, data, train = settings_of("--output=r", "--reference_mode")
     assert model.weight_init == "he_normal"
     assert data.drop_clean
     assert data.reference_mode
     assert train.loss_scope == "worker"
-    model, data, _ = settings_of(
-        "--results_dir=r", "--reference_mode", "--weight_init_method=orthogonal", "--nodrop_clean"
-    )
+    model, data, _ = settings_of("--output=r", "--reference_mode", "--weight_init_method=orthogonal", "--nodrop_clean")
     assert model.weight_init == "orthogonal"
     assert not data.drop_clean
 
@@ -76,11 +74,11 @@ def test_reference_mode_sets_the_reference_ways_and_a_flag_outranks_it(settings_
     [([], "none"), (["--amp"], "fp16"), (["--amp", "--amp_type=bf16"], "bf16"), (["--noamp"], "none")],
 )
 def test_precision(settings_of, words, expected):
-    assert settings_of("--results_dir=r", *words)[2].amp == expected
+    assert settings_of("--output=r", *words)[2].amp == expected
 
 
 def test_the_old_command_line_without_a_verb_still_trains(capsys):
-    assert main(["--exec_mode=trian", "--results_dir=r"]) == cli.USAGE
+    assert main(["--exec_mode=trian", "--output=r"]) == cli.USAGE
     assert "train_and_evaluate" in capsys.readouterr().err
 
 
@@ -114,7 +112,7 @@ def test_the_old_command_line_without_a_verb_still_trains(capsys):
 )
 def test_mistakes_are_said_at_once_with_what_is_allowed(capsys, tmp_path, words, said):
     results = tmp_path / "results"
-    assert main(["train", f"--results_dir={results}", *words]) == cli.USAGE
+    assert main(["train", f"--output={results}", *words]) == cli.USAGE
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -124,7 +122,7 @@ def test_mistakes_are_said_at_once_with_what_is_allowed(capsys, tmp_path, words,
 def test_mistakes_are_said_before_tensorflow_is_loaded():
     code = (
         "import sys; from runtime.__main__ import main; "
-        "code = main(['train', '--results_dir=r', '--batch_size=0']); "
+        "code = main(['train', '--output=r', '--batch_size=0']); "
         "sys.exit(code + 10 * ('tensorflow' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 2
@@ -132,13 +130,13 @@ def test_mistakes_are_said_before_tensorflow_is_loaded():
 
 def test_missing_records_are_said(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert main(["train", f"--results_dir={tmp_path}", f"--data_dir={tmp_path / 'empty'}"]) == cli.FAILED
+    assert main(["train", f"--output={tmp_path}", f"--data_dir={tmp_path / 'empty'}"]) == cli.FAILED
     assert "no record files for split 'train'" in capsys.readouterr().err
 
 
 def benchmark(mode, results, *words):
     small = ("--input_size=16", "--batch_size=2", "--num_iter=3", "--warmup_step=1")
-    assert main(["train", f"--exec_mode={mode}", f"--results_dir={results}", *small, *words]) == cli.OK
+    assert main(["train", f"--exec_mode={mode}", f"--output={results}", *small, *words]) == cli.OK
     return json.loads((results / f"{mode}.json").read_text())
 
 
@@ -164,11 +162,11 @@ def test_it_trains_evaluates_and_counts_epochs_where_horovod_is_not_installed(tm
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails
     data = write_dataset(tmp_path / "data", train=4, val=1)
     words = ["--input_size=16", "--batch_size=4", "--iter_unit=epoch", "--num_iter=1", "--exec_mode=train_and_evaluate"]
-    where = [f"--data_dir={data}", f"--results_dir={tmp_path / 'run'}"]
+    where = [f"--data_dir={data}", f"--output={tmp_path / 'run'}"]
     assert main(["train", *where, *words]) == cli.OK
     end = json.loads((tmp_path / "run" / "train.jsonl").read_text().splitlines()[-1])
     assert end["at_step"] == 2  # 4 groups are 8 examples
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["crops"] == 2
     assert main(["train", *where, "--exec_mode=evaluate", "--input_size=16"]) == cli.OK
     assert "horovod" not in {name for name, module in sys.modules.items() if module is not None}
-    assert "results_dir" not in flags.FLAGS
+    assert "output" not in flags.FLAGS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.evaluation import classifier, metrics
+from runtime.evaluation import classifier, mesonet, metrics
 from tests.helpers import drawn_records
 
 PAPER = {"meso4": 27_977, "mesoinception4": 28_615}
@@ -14,23 +14,23 @@ PAPER = {"meso4": 27_977, "mesoinception4": 28_615}
 
 @pytest.mark.parametrize("architecture", sorted(PAPER))
 def test_parameter_counts_are_those_of_the_paper(architecture):
-    model = classifier.build(architecture, 256)
+    model = mesonet.build(architecture, 256)
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == PAPER[architecture]
 
 
 @pytest.mark.parametrize("architecture", sorted(classifier.ARCHITECTURES))
 def test_one_logit_an_image_and_unknown_names_are_refused(architecture):
-    assert classifier.build(architecture, 64)(tf.zeros((3, 64, 64, 3))).shape == (3, 1)
+    assert mesonet.build(architecture, 64)(tf.zeros((3, 64, 64, 3))).shape == (3, 1)
     with pytest.raises(ValueError, match="must be one of"):
-        classifier.build("resnet", 64)
+        mesonet.build("resnet", 64)
     with pytest.raises(ValueError, match="multiple of 32"):
-        classifier.build(architecture, 40)
+        mesonet.build(architecture, 40)
 
 
 def test_inception_branches_see_as_far_as_their_dilation():
     """A dilation of 3 reaches 3 pixels from the centre and no pixel in between, beside 1×1 and 3×3 branches."""
     inputs = tf.keras.layers.Input((15, 15, 1))
-    module = tf.keras.Model(inputs, classifier._inception(inputs, (1, 4, 4, 2)))
+    module = tf.keras.Model(inputs, mesonet._inception(inputs, (1, 4, 4, 2)))
     rng = np.random.default_rng(0)
     module.set_weights([np.abs(rng.normal(size=w.shape)) for w in module.get_weights()])
     point = np.zeros((1, 15, 15, 1), np.float32)
@@ -92,3 +92,7 @@ def test_same_seed_same_classifier(tmp_path):
     runs = [classifier.train(config, files, tmp_path / str(i)).get_weights() for i in range(2)]
     for first, second in zip(*runs):
         np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_the_names_that_the_flag_offers_are_those_of_the_networks():
+    assert tuple(mesonet.NETWORKS) == classifier.ARCHITECTURES

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime import __main__ as program
 from runtime.evaluation import measure, plots, recorder, report
 from runtime.training import distributed
 from tests.helpers import drawn_records
-from tests.runtime.evaluation.test_baselines import batch_of, right
-from tests.runtime.evaluation.test_measure import many
+from tests.helpers.command_line import run
+from tests.helpers.score_tables import batch_of, many, right
 from unet_industrial.config import DataConfig, ModelConfig
 
 FAST = measure.Settings(resamples=20)
@@ -145,10 +144,6 @@ def test_pixel_tables_stand_beside_the_painted_face():
     assert rows["face hull"]["area_real"]["value"] > rows["ours"]["area_real"]["value"] == 0.0
 
 
-def run(*words):
-    return program.main([str(word) for word in words])
-
-
 def test_compare_from_the_command_line(tmp_path, capsys):
     frames = many(people=5)
     frames.drop(columns=["key", "cluster", "face_size"]).to_csv(tmp_path / "frame_scores.csv", index=False)
@@ -156,7 +151,7 @@ def test_compare_from_the_command_line(tmp_path, capsys):
     lines = [f"{key},{score / 2}" for key, score in zip(videos["key"], videos["score"])]
     (tmp_path / "other.csv").write_text("\n".join(["video,score", *lines[1:]]) + "\n")
     out = tmp_path / "out"
-    arguments = ["compare", f"--scores={tmp_path / 'frame_scores.csv'}", f"--output_dir={out}", "--resamples=20"]
+    arguments = ["compare", f"--scores={tmp_path / 'frame_scores.csv'}", f"--output={out}", "--resamples=20"]
     assert run(*arguments, f"--other=half={tmp_path / 'other.csv'}") == 0
     assert "| half |" in capsys.readouterr().out
     document = json.loads((out / "evaluation.json").read_text())
@@ -176,7 +171,7 @@ def test_compare_from_the_command_line(tmp_path, capsys):
 )
 def test_compare_says_what_is_wrong(tmp_path, capsys, extra, code, message):
     many(people=4).drop(columns=["key", "cluster"]).to_csv(tmp_path / "s.csv", index=False)
-    assert run("compare", f"--scores={tmp_path / 's.csv'}", f"--output_dir={tmp_path / 'o'}", *extra) == code
+    assert run("compare", f"--scores={tmp_path / 's.csv'}", f"--output={tmp_path / 'o'}", *extra) == code
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
@@ -187,7 +182,7 @@ def test_classifier_from_the_command_line(tmp_path, capsys):
     common = [
         "classifier",
         f"--data_dir={data}",
-        f"--results_dir={tmp_path / 'out'}",
+        f"--output={tmp_path / 'out'}",
         "--eval_split=val",
         "--resamples=20",
     ]
@@ -200,7 +195,7 @@ def test_classifier_from_the_command_line(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     # Its frame table is what `compare` reads.
     table = tmp_path / "out" / "frame_scores.csv"
-    assert run("compare", f"--scores={table}", f"--output_dir={tmp_path / 'cmp'}", "--resamples=20") == 0
+    assert run("compare", f"--scores={table}", f"--output={tmp_path / 'cmp'}", "--resamples=20") == 0
 
 
 class Half:

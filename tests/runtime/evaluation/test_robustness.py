@@ -142,7 +142,9 @@ def test_files_without_an_answer_are_rows_with_a_state(clip, tmp_path):
     assert bad["score"].isna().all()
     assert set(bad["state"]) == {"unreadable"}
     assert table.loc[table["path"] == str(clip), "score"].eq(0.3).all()
-    robustness.write_file(tmp_path / "out", bad, 0.5, {})  # a file without any score still gets its report
+    # A file without any score still gets its report, and bytes of a name that are no UTF-8 become escapes.
+    written = robustness.write_file(tmp_path / "out", bad, 0.5, {"file": "\udcff.mp4"})
+    assert "\\udcff.mp4" in written["html"].read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +214,7 @@ def test_a_file_gets_the_verdict_that_score_gives_it(tmp_path, monkeypatch, caps
     assert (by_score.score, by_score.verdict) == (score, word)
 
     out = tmp_path / "out"
-    words = ["robustness", str(path), f"--model={folder}", "--trust_model", "--kinds=trim", f"--output_dir={out}"]
+    words = ["robustness", str(path), f"--model={folder}", "--trust_model", "--kinds=trim", f"--output={out}"]
     assert main(words) == 0
     assert f"| none | as given | {robustness.report.number(score)} | {word} |" in capsys.readouterr().out
     table = pd.read_csv(out / "robustness.csv")

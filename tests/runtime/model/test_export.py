@@ -58,7 +58,7 @@ def exported(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(saved_model.PIN_VARIABLE, str(folder / "pins.json"))
-        assert main(["export", f"--model={run[0]}", f"--export_dir={folder / 'model'}", "--face_margin=1.4"]) == 0
+        assert main(["export", f"--model={run[0]}", f"--output={folder / 'model'}", "--face_margin=1.4"]) == 0
     return folder / "model"
 
 
@@ -137,14 +137,14 @@ def test_a_home_that_cannot_be_written_to_does_not_lose_the_export(run, tmp_path
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "file" / "pins.json"))
     monkeypatch.setattr(export, "export", lambda *_: drawn_model.save(tmp_path / "model") and METADATA)
-    assert main(["export", f"--model={run[0]}", f"--export_dir={tmp_path / 'model'}"]) == 0
+    assert main(["export", f"--model={run[0]}", f"--output={tmp_path / 'model'}"]) == 0
     assert "not remembered" in capsys.readouterr().err
     assert (tmp_path / "model" / "saved_model.pb").is_file()
 
 
 def test_an_existing_folder_is_kept_without_overwrite(run, exported, capsys):
     before = (exported / "saved_model.pb").stat().st_mtime_ns
-    assert main(["export", f"--model={run[0]}", f"--export_dir={exported}"]) == 1
+    assert main(["export", f"--model={run[0]}", f"--output={exported}"]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (exported / "saved_model.pb").stat().st_mtime_ns == before
 
@@ -172,10 +172,10 @@ def test_grey_models_take_colour_crops(crops):
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["--model=/nowhere", "--export_dir=x"], 1, "no checkpoint in /nowhere"),
-        (["--export_dir=x"], 2, "--model"),
-        (["--model=RUN", "--export_dir=x", "--input_size=33"], 2, "input_size=33"),
-        (["--model=RUN", "--export_dir=x", "--face_margin=0.5"], 2, "face_margin"),
+        (["--model=/nowhere", "--output=x"], 1, "no checkpoint in /nowhere"),
+        (["--output=x"], 2, "--model"),
+        (["--model=RUN", "--output=x", "--input_size=33"], 2, "input_size=33"),
+        (["--model=RUN", "--output=x", "--face_margin=0.5"], 2, "face_margin"),
     ],
 )
 def test_bad_arguments_are_named(run, arguments, code, message, capsys):

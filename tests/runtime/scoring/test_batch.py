@@ -56,7 +56,7 @@ def table(folder):
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     names = [f"{i:02d}.mp4" for i in range(24)]
     clips(tmp_path, {name: f"slow 0.15 0.{i:02d}" for i, name in enumerate(names)})
-    words, environment = command(tmp_path, "--num_workers=2")
+    words, environment = command(tmp_path, "--processes=2")
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     results = tmp_path / "out" / "results"
     deadline = time.monotonic() + 60
@@ -74,7 +74,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     time.sleep(0.5)
     assert looked_at(tmp_path) == before  # nobody is left who goes on in secret
 
-    code, printed, _ = run(tmp_path, "--num_workers=2")
+    code, printed, _ = run(tmp_path, "--processes=2")
     assert code == 0
     assert f"{len(finished)} of them from an earlier run" in printed
     again = looked_at(tmp_path)[len(before) :]
@@ -84,7 +84,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     assert sum(count > 1 for count in Counter(looked_at(tmp_path)).values()) <= 2
 
     os.rename(tmp_path / "out", tmp_path / "interrupted")
-    run(tmp_path, "--num_workers=1")  # from nothing, in one go
+    run(tmp_path, "--processes=1")  # from nothing, in one go
     pd.testing.assert_frame_equal(table(tmp_path / "interrupted"), table(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "report.json").read_text())["resumed"] == 0
 

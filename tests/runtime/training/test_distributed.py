@@ -29,7 +29,7 @@ def needs_horovod(test):
 
 def train_command(data, results, *flags):
     return [
-        sys.executable, "-m", "runtime", "train", f"--data_dir={data}", f"--results_dir={results}", "--input_size=32",
+        sys.executable, "-m", "runtime", "train", f"--data_dir={data}", f"--output={results}", "--input_size=32",
         "--display_every=1", "--learning_rate=0.001", *flags,
     ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def worker_process(results, **environment):
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        ours = f"--results_dir={results}" in words and words[:3] == [sys.executable, "-m", "runtime"]
+        ours = f"--output={results}" in words and words[:3] == [sys.executable, "-m", "runtime"]
         if ours and environment.items() <= process.environ().items():
             found.append(process)
     assert len(found) == 1, found

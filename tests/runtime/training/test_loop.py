@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def command(data, results, *flags):
     return [
-        "train", f"--data_dir={data}", f"--results_dir={results}", "--input_size=32", "--batch_size=4",
+        "train", f"--data_dir={data}", f"--output={results}", "--input_size=32", "--batch_size=4",
         "--display_every=1", "--learning_rate=0.001", "--exec_mode=train", *flags,
     ]  # fmt: skip
 

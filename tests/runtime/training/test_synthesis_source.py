@@ -1,4 +1,4 @@
-"""`train --recipe=sbi`: what the synthesis hands to training, and the flags that shape it."""
+"""`train --preset=sbi`: what the synthesis hands to training, and the flags that shape it."""
 
 import dataclasses
 
@@ -8,27 +8,6 @@ import pytest
 from mask_generation.synthesis import face_bank
 from runtime.training import synthesis_source
 from unet_industrial.config import FAKE_ABOVE_UINT8
-
-FIVE = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float32)
-
-
-@pytest.fixture(scope="module")
-def pool_file(tmp_path_factory):
-    """Six people of two sources, drawn: smooth noise with a face-sized oval."""
-    path = str(tmp_path_factory.mktemp("pool") / "pool.npz")
-    crops = []
-    for person in range(6):
-        rng = np.random.default_rng(person)
-        y, x = np.mgrid[:160, :160]
-        oval = ((x - 80) / 50) ** 2 + ((y - 85) / 65) ** 2 < 1
-        picture = (
-            rng.integers(60, 200, 3) + oval[..., None] * rng.integers(-50, 50, 3) + rng.normal(0, 6, (160, 160, 3))
-        )
-        crops.append(
-            face_bank.Crop(np.clip(picture, 0, 255).astype(np.uint8), FIVE, f"p{person}", f"s{person % 2}", "drawn", 0)
-        )
-    face_bank.save(path, crops, validation_share=0.34)
-    return path
 
 
 def config(path, **changes):
@@ -43,8 +22,8 @@ def batches(source, position, count, rank=0, workers=1, batch_size=4):
     return [{name: value.numpy() for name, value in next(data).items()} for _ in range(count)]
 
 
-def test_real_and_fake_of_a_picture_lie_side_by_side(pool_file):
-    (batch,) = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 1)
+def test_real_and_fake_of_a_picture_lie_side_by_side(face_bank_file):
+    (batch,) = batches(synthesis_source.SynthesisSource(config(face_bank_file)), 0, 1)
     assert batch["image"].shape == (4, 64, 64, 3)
     assert batch["mask"].shape == (4, 64, 64, 1)
     assert batch["label"].tolist() == [0, 1, 0, 1]
@@ -56,30 +35,30 @@ def test_real_and_fake_of_a_picture_lie_side_by_side(pool_file):
     np.testing.assert_array_equal(batch["image"][0][untouched], batch["image"][1][untouched])
 
 
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file))
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file))
     whole = batches(source, 0, 3)
     (rest,) = batches(source, 8, 1)
     np.testing.assert_array_equal(whole[2]["image"], rest["image"])
 
 
-def test_two_workers_share_what_one_would_see(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file))
+def test_two_workers_share_what_one_would_see(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file))
     alone = batches(source, 0, 2)
     first, second = (batches(source, 0, 1, rank, 2)[0] for rank in range(2))
     np.testing.assert_array_equal(first["image"], alone[0]["image"])
     np.testing.assert_array_equal(second["image"], alone[1]["image"])
 
 
-def test_processes_make_the_same_pictures(pool_file):
-    here = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 2)
-    there = batches(synthesis_source.SynthesisSource(config(pool_file, processes=1)), 0, 2)
+def test_processes_make_the_same_pictures(face_bank_file):
+    here = batches(synthesis_source.SynthesisSource(config(face_bank_file)), 0, 2)
+    there = batches(synthesis_source.SynthesisSource(config(face_bank_file, processes=1)), 0, 2)
     for a, b in zip(here, there):
         np.testing.assert_array_equal(a["image"], b["image"])
 
 
-def test_windows_are_cut_alike_and_labelled_by_what_they_show(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file, picture_size=128))
+def test_windows_are_cut_alike_and_labelled_by_what_they_show(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file, picture_size=128))
     found = batches(source, 0, 6)
     labels = np.concatenate([batch["label"] for batch in found])
     masks = np.concatenate([batch["mask"] for batch in found])
@@ -103,11 +82,11 @@ def test_a_window_finds_a_small_manipulation():
     assert hits > alone
 
 
-def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
+def test_validation_shows_people_held_out_at_full_size(face_bank_file, tmp_path):
     from unet_industrial.record_files import read_all
     from unet_industrial.records import decode_group
 
-    made = config(pool_file, picture_size=96)
+    made = config(face_bank_file, picture_size=96)
     path = synthesis_source.write_validation(made, tmp_path, 3)
     groups = list(map(decode_group, read_all([str(path)])))
     assert len(groups) == 3
@@ -129,24 +108,16 @@ def test_a_pool_that_is_none_is_named(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--recipe=sbi"], "needs --pool"),
-        (["--pool=x.npz", "--data_dir=d"], "goes with --recipe=sbi only"),
-        (["--recipe=sbi", "--pool=x", "--mix=swap=lots"], "NAME=NUMBER"),
-        (["--recipe=sbi", "--pool=x", "--mix=moon=1"], "allowed are self_blend"),
-        (["--recipe=sbi", "--pool=x", "--picture_size=100"], "multiple of 16"),
-        (["--recipe=sbi", "--pool=x", "--picture_size=64"], "at least --input_size"),
+        (["--preset=sbi"], "needs --face_bank"),
+        (["--face_bank=x.npz", "--data_dir=d"], "does not go with --preset=reference"),
+        (["--preset=sbi", "--face_bank=x", "--mix=swap=lots"], "NAME=NUMBER"),
+        (["--preset=sbi", "--face_bank=x", "--mix=moon=1"], "allowed are self_blend"),
+        (["--preset=sbi", "--face_bank=x", "--picture_size=100"], "multiple of 16"),
+        (["--preset=sbi", "--face_bank=x", "--picture_size=64"], "at least --input_size"),
     ],
 )
 def test_wrong_recipe_flags_fail_before_any_work(tmp_path, capsys, words, message):
     from runtime.__main__ import main
 
-    assert main(["train", f"--results_dir={tmp_path}", "--num_iter=1", *words]) == 2
+    assert main(["train", f"--output={tmp_path}", "--num_iter=1", *words]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_recipes_set_what_the_user_did_not(tmp_path):
-    assert synthesis_source.RECIPES["reference"] == {}
-    for name, settings in synthesis_source.RECIPES.items():
-        for kind, values in settings.items():
-            kind(**values)  # every recipe is a valid configuration
-            assert name != "reference"
