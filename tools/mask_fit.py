@@ -27,6 +27,7 @@ from mask_generation.masks.adaptive import perceptron, with_context
 from mask_generation.masks.adaptive_features import FEATURES, gather
 from mask_generation.synthesis import degrade, manipulations
 from mask_generation.video.writer import PICTURE_SUFFIXES
+from unet_industrial.config import FAKE_ABOVE_UINT8
 from unet_industrial.files import atomic_path
 
 RUN = 6  # frames of a run
@@ -142,7 +143,7 @@ def cells_of(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (h, w, F) and truth (h, w) of a sample's cells."""
     with np.load(path) as data:
         features = gather(data["o"], data["f"], data["box"])
-        truth = (data["m"] >= 128).astype(np.float32)
+        truth = (data["m"] > FAKE_ABOVE_UINT8).astype(np.float32)
     left, top, right, bottom = features.rect
     height, width = features.values.shape[:2]
     x0, y0, x1, y1 = (round(v) for v in (left, top, right, bottom))

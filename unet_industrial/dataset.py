@@ -24,46 +24,8 @@ from unet_industrial.augment import augment
 from unet_industrial.config import DataConfig, ModelConfig
 from unet_industrial.record_files import RecordFileError, RecordIndex, RecordReader, index_files
 
-# Which record it was: reading fails inside `tf.data`, whose messages know neither file nor place.
-
-
-def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int], channels: int) -> Optional[str]:
-    """The first of these records that cannot be read and decoded: file, byte and reason. None: all are well.
-
-    Args:
-        channels: of the images, as they were asked for: 1 or 3.
-    """
-    for number in numbers:
-        try:
-            group = records.parse_group(tf.constant(reader.read(number)))
-            for image, mask in zip(group["image"], group["mask"]):
-                records.decode_image(image, channels)
-                records.decode_mask(mask)
-        except RecordFileError as error:
-            return str(error)
-        except tf.errors.OpError as error:
-            return f"{index.name(number)}: damaged record ({error.message.splitlines()[0]})"
-    return None
-
-
-def explained(
-    batches: tf.data.Dataset, index: RecordIndex, reader: RecordReader, channels: int
-) -> Iterator[dict[str, tf.Tensor]]:
-    """The batches of a data set made of these records.
-
-    Raises:
-        RecordFileError: one of them is damaged; named.
-    """
-    try:
-        yield from batches
-    except tf.errors.OpError as error:
-        damage = first_damage(index, reader, range(len(index)), channels)
-        if damage is None:
-            raise
-        raise RecordFileError(damage) from error
-
-
 Batch = dict[str, tf.Tensor]
+DESCRIPTION = ("dataset", "method", "identity", "track", "original", "face_px")  # beside a training batch's fields
 
 
 class BatchSource(Protocol):
@@ -219,46 +181,75 @@ class RecordSource:
         return finish(example, self._model, self._data, drawn)
 
 
-def find_damage(source: BatchSource, position: int, examples: int) -> Optional[str]:
-    """The first of these examples of the stream that cannot be read and decoded, named with what is wrong with it.
+class SyntheticSource:
+    """One batch of noise, made once and handed out for ever: what is measured is the step, not the input.
 
-    For the message after `batches` has failed. None: all are well, or they do not come from record files.
+    As in the reference, the image is truncated normal (0, 1) and the mask truncated normal (0.01, 0.1); unlike there,
+    both are cut to their ranges, and half of the batch is labelled fake. For benchmarks; see `BatchSource`.
     """
-    return source.find_damage(range(position, position + examples)) if isinstance(source, RecordSource) else None
+
+    def __init__(self, model: ModelConfig, seed: int) -> None:
+        self._model, self._seed = model, seed
+
+    def epoch_examples(self) -> int:
+        return 1000
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "synthetic", "seed": self._seed}
+
+    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset:
+        shape = (batch_size, self._model.input_size, self._model.input_size)
+        image = tf.random.stateless_truncated_normal((*shape, self._model.in_channels), (self._seed, 2 * rank))
+        mask = tf.random.stateless_truncated_normal((*shape, 1), (self._seed, 2 * rank + 1), 0.01, 0.1)
+        batch = {
+            "image": tf.clip_by_value(image, -1.0, 1.0),
+            "mask": tf.clip_by_value(mask, 0.0, 1.0),
+            "label": tf.range(batch_size) % 2,
+            "clip": tf.fill((batch_size,), "noise"),
+            "key": tf.strings.as_string(tf.range(batch_size)),
+            "frame_index": tf.zeros((batch_size,), tf.int64),
+        }
+        return tf.data.Dataset.from_tensors(batch).cache().repeat()
 
 
-def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:
-    """A record's bytes, in a `tf.data` graph."""
-    # Reading has no side effect; saying so lets deterministic mode read in parallel.
-    data = tf.numpy_function(lambda number: reader.read(int(number)), [record], tf.string, stateful=False)
-    return tf.ensure_shape(data, ())
+def eval_dataset(
+    files: Sequence[str], model: ModelConfig, data: DataConfig, batch_size: int, rank: int = 0, workers: int = 1
+) -> Iterator[Batch]:
+    """Every image of every group once, the last batch as short as it comes; worker r takes each W-th group.
 
-
-def count_members(index: RecordIndex, reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
-    """(copies (N,) int64, has_original (N,) bool) of every record; reads each file once.
+    Batches have the fields of `BatchSource` and those of `DESCRIPTION`: `original` names the clip of the group's
+    original (empty without one), `face_px` is the longer side of the detected box in source pixels.
 
     Raises:
-        RecordFileError: a record is no face group.
+        RecordFileError: files are missing or damaged, at once or at the batch that has the damage.
     """
-    spec = {"label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
+    index = index_files(files)
+    reader = RecordReader(index)
 
-    def labels(record: tf.Tensor) -> tf.Tensor:
-        label = tf.io.parse_single_example(read_record(reader, record), spec)["label"]
-        return tf.stack([tf.math.count_nonzero(label == 1), tf.math.count_nonzero(label == 0)])
+    def members(record: tf.Tensor) -> tf.data.Dataset:
+        group = records.parse_group(read_record(reader, record))
+        box = group["box"]
+        first = group["label"][0] == 0
+        shared = {name: group[name] for name in ("key", "dataset", "identity", "track")}
+        shared["original"] = tf.where(first, group["clip"][0], "")
+        shared["face_px"] = tf.maximum(box[2] - box[0], box[3] - box[1])
+        count = tf.shape(group["label"], tf.int64)
+        each = {name: group[name] for name in ("image", "mask", "label", "clip", "method")}
+        each["frame_index"] = group["image_frame_index"]
+        each.update({name: tf.repeat(value, count) for name, value in shared.items()})
+        return tf.data.Dataset.from_tensor_slices(each)
 
-    data = tf.data.Dataset.range(len(index)).map(labels, num_parallel_calls=tf.data.AUTOTUNE)
-    counts = np.empty((len(index), 2), np.int64)
-    number = 0
-    try:
-        for block in data.batch(256):
-            counts[number : number + len(block)] = block.numpy()
-            number += len(block)
-    except tf.errors.InvalidArgumentError as error:
-        raise RecordFileError(f"{index.name(number)} or soon after: not a record of face groups") from error
-    empty = np.flatnonzero(counts.sum(1) == 0)
-    if empty.size:
-        raise RecordFileError(f"{index.name(int(empty[0]))}: not a record of face groups (no images)")
-    return counts[:, 0], counts[:, 1] > 0
+    def example(fields: dict[str, tf.Tensor]) -> Batch:
+        fields["image"] = records.decode_image(fields["image"], model.in_channels)
+        fields["mask"] = records.decode_mask(fields["mask"])
+        batch = finish(fields, model, data, None)
+        batch.update({name: fields[name] for name in DESCRIPTION})
+        return batch
+
+    mine = tf.data.Dataset.range(rank, len(index), workers)
+    threads = data.reader_threads or tf.data.AUTOTUNE
+    batches = mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
+    return explained(batches, index, reader, model.in_channels)
 
 
 def finish(
@@ -302,78 +293,81 @@ def fit(image: tf.Tensor, side: int, channels: int, as_reference: bool = False) 
     return tf.ensure_shape(tf.cond(fits, lambda: image, resized), (side, side, channels))
 
 
-DESCRIPTION = ("dataset", "method", "identity", "track", "original", "face_px")  # beside a training batch's fields
-
-
-def eval_dataset(
-    files: Sequence[str], model: ModelConfig, data: DataConfig, batch_size: int, rank: int = 0, workers: int = 1
-) -> Iterator[Batch]:
-    """Every image of every group once, the last batch as short as it comes; worker r takes each W-th group.
-
-    Batches have the fields of `BatchSource` and those of `DESCRIPTION`: `original` names the clip of the group's
-    original (empty without one), `face_px` is the longer side of the detected box in source pixels.
+def count_members(index: RecordIndex, reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
+    """(copies (N,) int64, has_original (N,) bool) of every record; reads each file once.
 
     Raises:
-        RecordFileError: files are missing or damaged, at once or at the batch that has the damage.
+        RecordFileError: a record is no face group.
     """
-    index = index_files(files)
-    reader = RecordReader(index)
+    spec = {"label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
 
-    def members(record: tf.Tensor) -> tf.data.Dataset:
-        group = records.parse_group(read_record(reader, record))
-        box = group["box"]
-        first = group["label"][0] == 0
-        shared = {name: group[name] for name in ("key", "dataset", "identity", "track")}
-        shared["original"] = tf.where(first, group["clip"][0], "")
-        shared["face_px"] = tf.maximum(box[2] - box[0], box[3] - box[1])
-        count = tf.shape(group["label"], tf.int64)
-        each = {name: group[name] for name in ("image", "mask", "label", "clip", "method")}
-        each["frame_index"] = group["image_frame_index"]
-        each.update({name: tf.repeat(value, count) for name, value in shared.items()})
-        return tf.data.Dataset.from_tensor_slices(each)
+    def labels(record: tf.Tensor) -> tf.Tensor:
+        label = tf.io.parse_single_example(read_record(reader, record), spec)["label"]
+        return tf.stack([tf.math.count_nonzero(label == 1), tf.math.count_nonzero(label == 0)])
 
-    def example(fields: dict[str, tf.Tensor]) -> Batch:
-        fields["image"] = records.decode_image(fields["image"], model.in_channels)
-        fields["mask"] = records.decode_mask(fields["mask"])
-        batch = finish(fields, model, data, None)
-        batch.update({name: fields[name] for name in DESCRIPTION})
-        return batch
-
-    mine = tf.data.Dataset.range(rank, len(index), workers)
-    threads = data.reader_threads or tf.data.AUTOTUNE
-    batches = mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
-    return explained(batches, index, reader, model.in_channels)
+    data = tf.data.Dataset.range(len(index)).map(labels, num_parallel_calls=tf.data.AUTOTUNE)
+    counts = np.empty((len(index), 2), np.int64)
+    number = 0
+    try:
+        for block in data.batch(256):
+            counts[number : number + len(block)] = block.numpy()
+            number += len(block)
+    except tf.errors.InvalidArgumentError as error:
+        raise RecordFileError(f"{index.name(number)} or soon after: not a record of face groups") from error
+    empty = np.flatnonzero(counts.sum(1) == 0)
+    if empty.size:
+        raise RecordFileError(f"{index.name(int(empty[0]))}: not a record of face groups (no images)")
+    return counts[:, 0], counts[:, 1] > 0
 
 
-# Noise in the shape of batches, for benchmarks without data.
+def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:
+    """A record's bytes, in a `tf.data` graph."""
+    # Reading has no side effect; saying so lets deterministic mode read in parallel.
+    data = tf.numpy_function(lambda number: reader.read(int(number)), [record], tf.string, stateful=False)
+    return tf.ensure_shape(data, ())
 
 
-class SyntheticSource:
-    """One batch of noise, made once and handed out for ever: what is measured is the step, not the input.
+def find_damage(source: BatchSource, position: int, examples: int) -> Optional[str]:
+    """The first of these examples of the stream that cannot be read and decoded, named with what is wrong with it.
 
-    As in the reference, the image is truncated normal (0, 1) and the mask truncated normal (0.01, 0.1); unlike there,
-    both are cut to their ranges, and half of the batch is labelled fake. See `dataset.BatchSource`.
+    For the message after `batches` has failed. None: all are well, or they do not come from record files.
     """
+    return source.find_damage(range(position, position + examples)) if isinstance(source, RecordSource) else None
 
-    def __init__(self, model: ModelConfig, seed: int) -> None:
-        self._model, self._seed = model, seed
 
-    def epoch_examples(self) -> int:
-        return 1000
+def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int], channels: int) -> Optional[str]:
+    """The first of these records that cannot be read and decoded: file, byte and reason. None: all are well.
 
-    def describe(self) -> dict[str, Any]:
-        return {"kind": "synthetic", "seed": self._seed}
+    Reading fails inside `tf.data`, whose messages know neither file nor place.
 
-    def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset:
-        shape = (batch_size, self._model.input_size, self._model.input_size)
-        image = tf.random.stateless_truncated_normal((*shape, self._model.in_channels), (self._seed, 2 * rank))
-        mask = tf.random.stateless_truncated_normal((*shape, 1), (self._seed, 2 * rank + 1), 0.01, 0.1)
-        batch = {
-            "image": tf.clip_by_value(image, -1.0, 1.0),
-            "mask": tf.clip_by_value(mask, 0.0, 1.0),
-            "label": tf.range(batch_size) % 2,
-            "clip": tf.fill((batch_size,), "noise"),
-            "key": tf.strings.as_string(tf.range(batch_size)),
-            "frame_index": tf.zeros((batch_size,), tf.int64),
-        }
-        return tf.data.Dataset.from_tensors(batch).cache().repeat()
+    Args:
+        channels: of the images, as they were asked for: 1 or 3.
+    """
+    for number in numbers:
+        try:
+            group = records.parse_group(tf.constant(reader.read(number)))
+            for image, mask in zip(group["image"], group["mask"]):
+                records.decode_image(image, channels)
+                records.decode_mask(mask)
+        except RecordFileError as error:
+            return str(error)
+        except tf.errors.OpError as error:
+            return f"{index.name(number)}: damaged record ({error.message.splitlines()[0]})"
+    return None
+
+
+def explained(
+    batches: tf.data.Dataset, index: RecordIndex, reader: RecordReader, channels: int
+) -> Iterator[dict[str, tf.Tensor]]:
+    """The batches of a data set made of these records.
+
+    Raises:
+        RecordFileError: one of them is damaged; named.
+    """
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        damage = first_damage(index, reader, range(len(index)), channels)
+        if damage is None:
+            raise
+        raise RecordFileError(damage) from error

@@ -25,6 +25,7 @@ import numpy as np
 
 from mask_generation.masks.adaptive_features import REGION, Features, box_side, gather
 from mask_generation.masks.base import BoxLike, MaskResult, MaskSequence, Recipe, check_frames, large_components
+from unet_industrial.config import FAKE_ABOVE
 
 WEIGHTS = os.path.join(os.path.dirname(__file__), "weights", "masks_adaptive.npz")
 CONTEXT_SIGMAS = (2.0, 5.0, 12.0)  # in cells: how far the second perceptron looks
@@ -112,10 +113,10 @@ class AdaptiveRecipe(Recipe):
         soft = probability(fine)
         if not features.differs:
             soft[:] = 0
-        region = large_components(soft > 0.5, max(1, round(s.min_area * box_side(face_box) ** 2)))
+        region = large_components(soft > FAKE_ABOVE, max(1, round(s.min_area * box_side(face_box) ** 2)))
         filled = fill_holes(region)
-        soft = np.where(filled & (soft <= 0.5), np.float32(0.51), soft)
-        soft = np.where(~filled & (soft > 0.5), np.float32(0), soft)
+        soft = np.where(filled & (soft <= FAKE_ABOVE), np.float32(0.51), soft)
+        soft = np.where(~filled & (soft > FAKE_ABOVE), np.float32(0), soft)
         mask = np.zeros(frame_shape[:2], np.float32)
         mask[top:bottom, left:right] = soft
         return self.result(mask, face_box, s.level, features.noise)

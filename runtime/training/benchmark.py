@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from runtime.training.distributed import Workers
 from unet_industrial.config import ModelConfig, TrainConfig
 from unet_industrial.dataset import BatchSource, SyntheticSource
+from unet_industrial.files import write_json
 from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
 
 
@@ -92,9 +91,7 @@ def write(results: Path, mode: str, measured: dict[str, Any]) -> None:
     """Print the rate and leave everything in `<mode>.json`."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / f"{mode}.json"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, measured)
     print(
         f"{mode}: {measured['images_per_s']:.2f} images/s on {measured['workers']} workers, "
         f"{measured['cpu_s_per_image']:.4f} CPU-s/image, waiting {measured['waiting_share']:.1%}; {path}"

@@ -8,13 +8,14 @@ kill at any moment leaves either the whole folder or a temporary one that nothin
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
 import shutil
 from pathlib import Path
 from typing import Any, Optional
+
+from unet_industrial.files import file_sha256
 
 STATE_FILE = "state.json"
 _PREFIX, _TEMPORARY = "step-", ".writing-"
@@ -43,14 +44,6 @@ class TrainState:
     best: Optional[float] = None
     best_step: int = 0
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -84,7 +77,7 @@ class CheckpointStore:
             temporary.mkdir()
             trackable.write(str(temporary / "model"))
             parts = sorted(path for path in temporary.iterdir())
-            listed = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in parts}
+            listed = {path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in parts}
             document = {"state": dataclasses.asdict(state), "files": listed}
             with open(temporary / STATE_FILE, "w", encoding="utf-8") as stream:
                 json.dump(document, stream, indent=2)
@@ -136,7 +129,7 @@ def find_problem(path: Path) -> Optional[str]:
             part = path / name
             if not part.is_file() or part.stat().st_size != expected["bytes"]:
                 return f"{name} is missing or cut short"
-            if _sha256(part) != expected["sha256"]:
+            if file_sha256(part) != expected["sha256"]:
                 return f"{name} is damaged (SHA-256 differs)"
     except (OSError, ValueError, KeyError, AttributeError) as error:
         return f"{STATE_FILE}: {error}"

@@ -23,40 +23,6 @@ from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 from unet_industrial.dataset import BatchSource, RecordSource, find_damage
 from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
 
-# A run that was asked to stop saves and leaves, rather than dying where it stands.
-
-
-class StopRequest:
-    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave; a second SIGINT kills."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, _: object, error: Optional[BaseException], __: object) -> None:
-        for number, previous in self._previous.items():
-            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to say what happened; it
-            # sends SIGKILL five seconds later.
-            lost = error is not None and is_lost_worker(error)
-            signal.signal(number, signal.SIG_IGN if lost and number == signal.SIGTERM else previous)
-
-    def _ask(self, number: int, _: Optional[FrameType]) -> None:
-        if number == signal.SIGINT:
-            signal.signal(number, signal.SIG_DFL)
-        self._asked.set()
-
-    @property
-    def flag(self) -> tf.Tensor:
-        """1.0 once asked to stop, else 0.0: what `TrainStep.run` takes."""
-        return tf.constant(float(self._asked.is_set()))
-
-
 log = logging.getLogger(__name__)
 
 SHOWN_CROPS = 4  # of a batch, in TensorBoard
@@ -345,6 +311,40 @@ class Trainer:
             images, masks = (batch[name][:SHOWN_CROPS] for name in ("image", "mask"))
             logits = tf.cast(self.network(network_input(images, self.job.model)), tf.float32)
             history.masks(self.state.step, images.numpy(), masks.numpy(), tf.sigmoid(logits).numpy())
+
+
+class StopRequest:
+    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave, not to die where it stands.
+
+    A second SIGINT kills.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, _: object, error: Optional[BaseException], __: object) -> None:
+        for number, previous in self._previous.items():
+            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to say what happened; it
+            # sends SIGKILL five seconds later.
+            lost = error is not None and is_lost_worker(error)
+            signal.signal(number, signal.SIG_IGN if lost and number == signal.SIGTERM else previous)
+
+    def _ask(self, number: int, _: Optional[FrameType]) -> None:
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+        self._asked.set()
+
+    @property
+    def flag(self) -> tf.Tensor:
+        """1.0 once asked to stop, else 0.0: what `TrainStep.run` takes."""
+        return tf.constant(float(self._asked.is_set()))
 
 
 def _due(step: int, every: int) -> bool:

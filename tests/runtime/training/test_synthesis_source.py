@@ -12,7 +12,7 @@ from unet_industrial.config import FAKE_ABOVE_UINT8
 
 def config(path, **changes):
     plain = synthesis_source.SynthesisConfig(
-        pool=path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, processes=0
+        face_bank=path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, processes=0
     )
     return dataclasses.replace(plain, **changes)
 
