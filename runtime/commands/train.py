@@ -95,7 +95,7 @@ def configurations() -> tuple[ModelConfig, DataConfig, TrainConfig]:
 
 
 def _given_precision() -> dict[str, str]:
-    """{"amp": …} if the user said anything about precision."""
+    """{"amp": …} if precision was given."""
     values = flags.FLAGS
     if values.amp is None and not values["amp_type"].present:
         return {}
@@ -130,7 +130,7 @@ def synthesis(model: ModelConfig, train: TrainConfig) -> SynthesisConfig:
     preset = PRESETS[flags.FLAGS.preset].synthesis or {}
     mix = {**preset.get("mix", {}), **mix_from_flags()}
     return SynthesisConfig(
-        pool=flags.FLAGS.face_bank,
+        face_bank=flags.FLAGS.face_bank,
         size=model.input_size,
         seed=train.seed,
         weights=cli.numbers("face_bank_shares"),

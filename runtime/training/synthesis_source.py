@@ -30,7 +30,7 @@ class SynthesisConfig:
     """What the synthesis draws.
 
     Attributes:
-        pool: file made by `mask face_bank`.
+        face_bank: file made by `mask face_bank`.
         weights: share of each source in it; empty: by the root of its number of people.
         mix: settings of `mask_generation.synthesis.pairs.Mix` that differ from its defaults.
         ramp_images: difficulty rises from 0 to 1 over them.
@@ -40,7 +40,7 @@ class SynthesisConfig:
         processes: 0: one thread of this process.
     """
 
-    pool: str
+    face_bank: str
     size: int
     seed: int
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -79,7 +79,7 @@ def fake_share(mask: np.ndarray) -> float:
 
 
 class _Maker:
-    """Makes batches inside one process: the pool is loaded once."""
+    """Makes batches inside one process: the face bank is loaded once."""
 
     def __init__(self, config: SynthesisConfig, split: str) -> None:
         import cv2
@@ -89,7 +89,7 @@ class _Maker:
 
         cv2.setNumThreads(1)  # processes are what shares the cores out
         self._config = config
-        self._pool = load(config.pool, split, dict(config.weights) or None)
+        self._bank = load(config.face_bank, split, dict(config.weights) or None)
         self._mix = Mix(**config.mix)
         self._schedule = Schedule(config.ramp_images // 2)
 
@@ -112,7 +112,7 @@ class _Maker:
             if pair is None or example // 2 != index:
                 index = example // 2
                 difficulty = self._schedule.difficulty(index)
-                pair = make_pair(self._pool, self._config.seed, index, self._config.made_at, difficulty, self._mix)
+                pair = make_pair(self._bank, self._config.seed, index, self._config.made_at, difficulty, self._mix)
                 y, x = cut_window(pair.mask, size, np.random.default_rng([self._config.seed, index, 1]))
                 window = np.s_[y : y + size, x : x + size]
             fake = example % 2
@@ -143,7 +143,7 @@ class SynthesisSource:
     """Training batches made on the fly; see `unet_industrial.dataset.BatchSource`.
 
     Raises:
-        FaceBankError: the pool is missing, damaged, or has no crops to train on.
+        FaceBankError: the face bank is missing, damaged, or has no crops to train on.
         ValueError: a setting of the mix has an impossible value.
     """
 
@@ -153,8 +153,8 @@ class SynthesisSource:
 
         Mix(**config.mix)
         self._config = config
-        pool = load(config.pool, "train", dict(config.weights) or None)
-        self._crops, self._digest, self._summary = len(pool), pool.digest, pool.summary()
+        bank = load(config.face_bank, "train", dict(config.weights) or None)
+        self._crops, self._digest, self._summary = len(bank), bank.digest, bank.summary()
 
     def epoch_examples(self) -> int:
         return 2 * self._crops  # every crop once on average, real and fake
@@ -225,10 +225,10 @@ def write_validation(config: SynthesisConfig, folder: Path, pairs: int) -> Path:
     from mask_generation.synthesis.face_bank import load
     from mask_generation.synthesis.pairs import Mix, face_groups
 
-    pool = load(config.pool, "val", dict(config.weights) or None)
-    path = folder / f"val-{pool.digest[:12]}-{config.made_at}-{pairs}"
+    bank = load(config.face_bank, "val", dict(config.weights) or None)
+    path = folder / f"val-{bank.digest[:12]}-{config.made_at}-{pairs}"
     if shards.read_contents(path) is None:
         seed = config.seed + VALIDATION_SEED_OFFSET
-        groups = face_groups(pool, "val", seed, range(pairs), config.made_at, mix=Mix(**config.mix))
+        groups = face_groups(bank, "val", seed, range(pairs), config.made_at, mix=Mix(**config.mix))
         shards.write_part(path, groups, [], {})
     return shards.record_path(path)

@@ -9,21 +9,21 @@ from mask_generation import shards
 from mask_generation.__main__ import main
 from mask_generation.commands import synthesize as synthesize_command
 from mask_generation.synthesis import face_bank
-from tests.runtime.training.test_synthesis_source import pool_file  # noqa: F401  a fixture
+from tests.runtime.training.test_synthesis_source import face_bank_file  # noqa: F401  a fixture
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import read_all
 from unet_industrial.records import decode_group
 
 
 @pytest.fixture
-def synthesize(pool_file, tmp_path, monkeypatch):  # noqa: F811
+def synthesize(face_bank_file, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(synthesize_command, "SHARD_PAIRS", 3)
 
     def call(*words):
-        flags = [f"--face_bank={pool_file}", f"--output={tmp_path / 'out'}", "--num_pairs=5", "--size=64"]
+        flags = [f"--face_bank={face_bank_file}", f"--output={tmp_path / 'out'}", "--num_pairs=5", "--size=64"]
         return main(["synthesize", *flags, "--processes=1", *words])
 
-    return call, tmp_path / "out", pool_file
+    return call, tmp_path / "out", face_bank_file
 
 
 def groups(folder, split="val"):
@@ -79,7 +79,7 @@ def test_the_training_split_another_seed_and_difficulty_give_other_pictures(synt
         (["--num_pairs=0"], "num_pairs"),
     ],
 )
-def test_what_cannot_be_made_is_said(synthesize, capsys, words, message):
+def test_what_cannot_be_made_is_a_usage_error(synthesize, capsys, words, message):
     call, folder, _ = synthesize
     folder.mkdir()
     (folder / "val.settings.json").write_text(json.dumps({"seed": 0}))

@@ -13,7 +13,7 @@ FIVE = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float
 
 
 @pytest.fixture(scope="module")
-def pool_file(tmp_path_factory):
+def face_bank_file(tmp_path_factory):
     """Six people of two sources, drawn: smooth noise with a face-sized oval."""
     path = str(tmp_path_factory.mktemp("pool") / "pool.npz")
     crops = []
@@ -33,7 +33,7 @@ def pool_file(tmp_path_factory):
 
 def config(path, **changes):
     plain = synthesis_source.SynthesisConfig(
-        pool=path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, processes=0
+        path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, ramp_images=0, processes=0
     )
     return dataclasses.replace(plain, **changes)
 
@@ -43,8 +43,8 @@ def batches(source, position, count, rank=0, workers=1, batch_size=4):
     return [{name: value.numpy() for name, value in next(data).items()} for _ in range(count)]
 
 
-def test_real_and_fake_of_a_picture_lie_side_by_side(pool_file):
-    (batch,) = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 1)
+def test_real_and_fake_of_a_picture_lie_side_by_side(face_bank_file):
+    (batch,) = batches(synthesis_source.SynthesisSource(config(face_bank_file)), 0, 1)
     assert batch["image"].shape == (4, 64, 64, 3)
     assert batch["mask"].shape == (4, 64, 64, 1)
     assert batch["label"].tolist() == [0, 1, 0, 1]
@@ -56,30 +56,30 @@ def test_real_and_fake_of_a_picture_lie_side_by_side(pool_file):
     np.testing.assert_array_equal(batch["image"][0][untouched], batch["image"][1][untouched])
 
 
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file))
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file))
     whole = batches(source, 0, 3)
     (rest,) = batches(source, 8, 1)
     np.testing.assert_array_equal(whole[2]["image"], rest["image"])
 
 
-def test_two_workers_share_what_one_would_see(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file))
+def test_two_workers_share_what_one_would_see(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file))
     alone = batches(source, 0, 2)
     first, second = (batches(source, 0, 1, rank, 2)[0] for rank in range(2))
     np.testing.assert_array_equal(first["image"], alone[0]["image"])
     np.testing.assert_array_equal(second["image"], alone[1]["image"])
 
 
-def test_processes_make_the_same_pictures(pool_file):
-    here = batches(synthesis_source.SynthesisSource(config(pool_file)), 0, 2)
-    there = batches(synthesis_source.SynthesisSource(config(pool_file, processes=1)), 0, 2)
+def test_processes_make_the_same_pictures(face_bank_file):
+    here = batches(synthesis_source.SynthesisSource(config(face_bank_file)), 0, 2)
+    there = batches(synthesis_source.SynthesisSource(config(face_bank_file, processes=1)), 0, 2)
     for a, b in zip(here, there):
         np.testing.assert_array_equal(a["image"], b["image"])
 
 
-def test_windows_are_cut_alike_and_labelled_by_what_they_show(pool_file):
-    source = synthesis_source.SynthesisSource(config(pool_file, picture_size=128))
+def test_windows_are_cut_alike_and_labelled_by_what_they_show(face_bank_file):
+    source = synthesis_source.SynthesisSource(config(face_bank_file, picture_size=128))
     found = batches(source, 0, 6)
     labels = np.concatenate([batch["label"] for batch in found])
     masks = np.concatenate([batch["mask"] for batch in found])
@@ -103,11 +103,11 @@ def test_a_window_finds_a_small_manipulation():
     assert hits > alone
 
 
-def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
+def test_validation_shows_people_held_out_at_full_size(face_bank_file, tmp_path):
     from unet_industrial.record_files import read_all
     from unet_industrial.records import decode_group
 
-    made = config(pool_file, picture_size=96)
+    made = config(face_bank_file, picture_size=96)
     path = synthesis_source.write_validation(made, tmp_path, 3)
     groups = list(map(decode_group, read_all([str(path)])))
     assert len(groups) == 3
@@ -119,7 +119,7 @@ def test_validation_shows_people_held_out_at_full_size(pool_file, tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_pool_that_is_none_is_named(tmp_path):
+def test_a_file_that_is_no_face_bank_is_named(tmp_path):
     path = tmp_path / "pool.npz"
     path.write_bytes(b"no pool")
     with pytest.raises(face_bank.FaceBankError, match=r"pool\.npz.*`mask face_bank`"):
