@@ -36,8 +36,8 @@ def main(words: list[str]) -> int:
     if len(words) != 3 or words[0] not in ("write", "check"):
         print(__doc__)
         return 2
-    verb, model, path = words
-    if verb == "write":
+    action, model, path = words
+    if action == "write":
         side = side_of(model)
         rng = np.random.default_rng(0)
         smooth = np.linspace(0, 255, side).astype(np.uint8)[:, None, None]

@@ -21,6 +21,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from unet_industrial import files
+
 FRAMES, SECONDS, RATE, WIDTH, HEIGHT = 32, 10, 30, 1280, 720
 REPEATS = 3
 
@@ -159,7 +161,7 @@ def main() -> int:
     text = json.dumps(figures, indent=1)
     print(text)
     if options.out:
-        Path(options.out).write_text(text + "\n")
+        files.write_text(options.out, text + "\n")
     return 0
 
 

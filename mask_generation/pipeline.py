@@ -1,8 +1,9 @@
 """Clip groups → shards, over processes or a Ray cluster, so that a run killed at any point goes on where it stopped.
 
-A finished group is a part in `.work`; once all parts of a shard are there, they are joined in the plan's order and
-dropped, so the order in which processes finish leaves no trace. What is on the disk is the only state: a new run looks
-at it and does the rest.
+Which group goes into which shard, and what a folder of records is made of, depends on the inventory and the settings
+alone, and is written down before the first clip is read. A finished group is a part in `.work`; once all parts of a
+shard are there, they are joined in the plan's order and dropped, so the order in which processes finish leaves no
+trace. What is on the disk is the only state: a new run looks at it and does the rest.
 """
 
 from __future__ import annotations
@@ -31,13 +32,9 @@ from mask_generation.video.types import TIMEOUT
 from unet_industrial import __version__, files
 from unet_industrial.setting import same_setting, setting
 
-# Which group goes into which shard, and what a folder of records is made of: settled before the first clip is read.
-#
-# Both depend on the inventory and the settings alone, so a run that goes on after a kill does what the first would
-# have.
-
-
 STILLS_A_SHARD = 512
+ATTEMPTS = 3  # deaths at one clip before it is given up
+SAME_BUG_LIMIT = 5  # groups in a row that end with an unexpected error, before that is taken for a bug of ours
 PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
 
 
@@ -93,129 +90,6 @@ class Job:
     given_up: tuple[tuple[str, str, str], ...] = ()
 
 
-def _paths(group: ClipGroup) -> list[str]:
-    masks = [fake.official_mask for fake in group.fakes if fake.official_mask]
-    return [*([group.original] if group.original else []), *(fake.path for fake in group.fakes), *masks]
-
-
-def _state(path: str) -> str:
-    try:
-        status = os.stat(path)
-        return f"{os.path.basename(path)}:{status.st_size}:{status.st_mtime_ns}"
-    except (OSError, ValueError):
-        return f"{os.path.basename(path)}:missing"
-
-
-def plan_jobs(groups: Sequence[ClipGroup], output_dir: Path, shard_groups: int) -> list[Job]:
-    """Every group with its shard; shards mix clips, as training reads several of them at a time."""
-    jobs = []
-    for split in SPLITS:
-        mine = sorted((g for g in groups if g.split == split), key=lambda g: hashlib.sha256(_bytes(g.name)).digest())
-        count = -(-len(mine) // shard_groups)
-        for number, group in enumerate(mine):
-            shard = shards.shard_name(split, number // shard_groups, count)
-            jobs.append(Job(group, shard, output_dir / WORK / shard / f"{number % shard_groups:05d}"))
-    return jobs
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    with open(folder / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PipelineError(
-                f"{folder}: another run is writing there; wait for it, or choose another folder"
-            ) from error
-        yield
-
-
-def check_plan(folder: Path, content: dict[str, Any]) -> None:
-    """Note what this folder's records are made of, or see that it is the same as before.
-
-    Raises:
-        PipelineError: it is not, or the folder holds something else.
-    """
-    path = folder / PLAN
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        strangers = [entry.name for entry in os.scandir(folder) if entry.name != ".lock"]
-        if strangers:
-            raise PipelineError(
-                f"{folder}: not empty, and nothing of ours in it ({', '.join(sorted(strangers)[:3])} …): "
-                "choose another --output"
-            ) from None
-        files.write_text(path, json.dumps(content, indent=2) + "\n")  # a limit may be infinite
-        return
-    except ValueError as error:
-        raise PipelineError(f"{path}: damaged ({error}); --overwrite starts afresh") from error
-    content = json.loads(json.dumps(content))
-    if before == content:
-        return
-    changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
-    if "settings" in changed:
-        old, new = before.get("settings") or {}, content["settings"]
-        names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
-    of_clips = ("inventory_sha256", "clips", "problems")
-    words = sorted({"clips on disk" if key in of_clips else key for key in changed})
-    raise PipelineError(
-        f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output, or "
-        "--overwrite to delete them"
-    )
-
-
-def crop_margin(files: Iterable[str]) -> Optional[float]:
-    """The margin (`GroupConfig.crop_margin`) of the crops in record files, as noted beside them when they were made.
-
-    None where it is not known: the files lie alone, or come from runs with different margins.
-    """
-    margins: set[Optional[float]] = set()
-    for folder in {Path(name).parent for name in files}:
-        plans = [path for path in (folder / PLAN, folder.parent / PLAN) if path.is_file()]  # DIR, or DIR/SPLIT
-        try:
-            margins.add(float(json.loads(plans[0].read_text("utf-8"))["settings"]["crop_margin"]))
-        except (OSError, LookupError, TypeError, ValueError):
-            margins.add(None)
-    return margins.pop() if len(margins) == 1 else None
-
-
-def read_problems(folder: Path) -> list[Problem]:
-    """Clips that the run of this folder found and could not try; none where its plan is lost."""
-    try:
-        return [Problem(**row) for row in json.loads((folder / PLAN).read_text("utf-8"))["problems"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def clear(folder: Path) -> None:
-    """Delete the records of an earlier run, and nothing else.
-
-    Raises:
-        PipelineError: the folder holds none, but other things.
-    """
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not (folder / PLAN).exists():
-        raise PipelineError(f"{folder}: not empty, and no records of ours in it: nothing is deleted")
-    with locked(folder):
-        for split in SPLITS:
-            for path in folder.glob(f"{split}-?????-of-?????.*"):
-                path.unlink()
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-        for name in (SUMMARY, EXAMPLES, CLIPS, ERRORS, PLAN):
-            (folder / name).unlink(missing_ok=True)
-
-
-ATTEMPTS = 3  # deaths at one clip before it is given up
-SAME_BUG_LIMIT = 5  # groups in a row that end with an unexpected error, before that is taken for a bug of ours
-
-
 @dataclasses.dataclass
 class Totals:
     """Found = written + skipped + failed, in clips; `reasons` counts the states."""
@@ -230,61 +104,6 @@ class Totals:
     seconds: dict[str, float]
     wall_s: float
     resumed_groups: int
-
-
-def build_detector(device: str) -> Any:
-    """What a process needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
-    if device.startswith("CPU"):
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    import logging
-
-    import cv2
-    import tensorflow as tf
-
-    from mask_generation.faces.detector import MtcnnDetector
-
-    logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
-    cv2.setNumThreads(1)
-    with contextlib.suppress(RuntimeError):  # already running, as in tests
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    return MtcnnDetector(device=device)
-
-
-def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
-    """In a process or Ray worker: one group → its part on disk. Returns the rows of its clips."""
-    from mask_generation.pairs.examples import (
-        process_group,  # both load TensorFlow, which the parent can do without
-        process_still,
-    )
-
-    marker = job.part.with_name(job.part.name + ".at")
-    given_up = {name: (state, reason) for name, state, reason in job.given_up}
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(marker, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
-    except OSError as error:
-        raise processes.CannotWrite(str(error)) from error
-
-    def note(name: str) -> None:  # says, should this process die, at which clip
-        os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
-
-    with stream:
-        if job.group.still:
-            result = process_still(job.group)
-        else:
-            result = process_group(job.group, config, detector, given_up, note)
-    clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
-    try:
-        shards.write_part(job.part, result.groups, clips, result.seconds)
-        marker.unlink(missing_ok=True)
-    except OSError as error:
-        raise processes.CannotWrite(str(error)) from error
-    del result
-    processes.free_memory()
-    return clips
 
 
 def generate(
@@ -470,3 +289,174 @@ def _totals(table: Any, tally: manifest.Tally, wall_s: float, resumed: int) -> T
         wall_s=round(wall_s, 2),
         resumed_groups=resumed,
     )
+
+
+def _paths(group: ClipGroup) -> list[str]:
+    masks = [fake.official_mask for fake in group.fakes if fake.official_mask]
+    return [*([group.original] if group.original else []), *(fake.path for fake in group.fakes), *masks]
+
+
+def _state(path: str) -> str:
+    try:
+        status = os.stat(path)
+        return f"{os.path.basename(path)}:{status.st_size}:{status.st_mtime_ns}"
+    except (OSError, ValueError):
+        return f"{os.path.basename(path)}:missing"
+
+
+def plan_jobs(groups: Sequence[ClipGroup], output_dir: Path, shard_groups: int) -> list[Job]:
+    """Every group with its shard; shards mix clips, as training reads several of them at a time."""
+    jobs = []
+    for split in SPLITS:
+        mine = sorted((g for g in groups if g.split == split), key=lambda g: hashlib.sha256(_bytes(g.name)).digest())
+        count = -(-len(mine) // shard_groups)
+        for number, group in enumerate(mine):
+            shard = shards.shard_name(split, number // shard_groups, count)
+            jobs.append(Job(group, shard, output_dir / WORK / shard / f"{number % shard_groups:05d}"))
+    return jobs
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    with open(folder / ".lock", "w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PipelineError(
+                f"{folder}: another run is writing there; wait for it, or choose another folder"
+            ) from error
+        yield
+
+
+def check_plan(folder: Path, content: dict[str, Any]) -> None:
+    """Note what this folder's records are made of, or see that it is the same as before.
+
+    Raises:
+        PipelineError: it is not, or the folder holds something else.
+    """
+    path = folder / PLAN
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        strangers = [entry.name for entry in os.scandir(folder) if entry.name != ".lock"]
+        if strangers:
+            raise PipelineError(
+                f"{folder}: not empty, and nothing of ours in it ({', '.join(sorted(strangers)[:3])} …): "
+                "choose another --output"
+            ) from None
+        files.write_text(path, json.dumps(content, indent=2) + "\n")  # a limit may be infinite
+        return
+    except ValueError as error:
+        raise PipelineError(f"{path}: damaged ({error}); --overwrite starts afresh") from error
+    content = json.loads(json.dumps(content))
+    if before == content:
+        return
+    changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
+    if "settings" in changed:
+        old, new = before.get("settings") or {}, content["settings"]
+        names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
+    of_clips = ("inventory_sha256", "clips", "problems")
+    words = sorted({"clips on disk" if key in of_clips else key for key in changed})
+    raise PipelineError(
+        f"{folder}: holds records made otherwise (changed: {'; '.join(words)}). Choose another --output, or "
+        "--overwrite to delete them"
+    )
+
+
+def crop_margin(paths: Iterable[str]) -> Optional[float]:
+    """The margin (`GroupConfig.crop_margin`) of the crops in record files, as noted beside them when they were made.
+
+    None where it is not known: the files lie alone, or come from runs with different margins.
+    """
+    margins: set[Optional[float]] = set()
+    for folder in {Path(name).parent for name in paths}:
+        plans = [path for path in (folder / PLAN, folder.parent / PLAN) if path.is_file()]  # DIR, or DIR/SPLIT
+        try:
+            margins.add(float(json.loads(plans[0].read_text("utf-8"))["settings"]["crop_margin"]))
+        except (OSError, LookupError, TypeError, ValueError):
+            margins.add(None)
+    return margins.pop() if len(margins) == 1 else None
+
+
+def read_problems(folder: Path) -> list[Problem]:
+    """Clips that the run of this folder found and could not try; none where its plan is lost."""
+    try:
+        return [Problem(**row) for row in json.loads((folder / PLAN).read_text("utf-8"))["problems"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def clear(folder: Path) -> None:
+    """Delete the records of an earlier run, and nothing else.
+
+    Raises:
+        PipelineError: the folder holds none, but other things.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / PLAN).exists():
+        raise PipelineError(f"{folder}: not empty, and no records of ours in it: nothing is deleted")
+    with locked(folder):
+        for split in SPLITS:
+            for path in folder.glob(f"{split}-?????-of-?????.*"):
+                path.unlink()
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        for name in (SUMMARY, EXAMPLES, CLIPS, ERRORS, PLAN):
+            (folder / name).unlink(missing_ok=True)
+
+
+def build_detector(device: str) -> Any:
+    """What a process needs: one MTCNN on one thread, so that results do not depend on the number of processes."""
+    if device.startswith("CPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import logging
+
+    import cv2
+    import tensorflow as tf
+
+    from mask_generation.faces.detector import MtcnnDetector
+
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
+    cv2.setNumThreads(1)
+    with contextlib.suppress(RuntimeError):  # already running, as in tests
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return MtcnnDetector(device=device)
+
+
+def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
+    """In a process or Ray worker: one group → its part on disk. Returns the rows of its clips."""
+    from mask_generation.pairs.examples import process_group, process_still  # TensorFlow: not in the parent
+
+    marker = job.part.with_name(job.part.name + ".at")
+    given_up = {name: (state, reason) for name, state, reason in job.given_up}
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(marker, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+    except OSError as error:
+        raise processes.CannotWrite(str(error)) from error
+
+    def note(name: str) -> None:  # says, should this process die, at which clip
+        os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
+
+    with stream:
+        if job.group.still:
+            result = process_still(job.group)
+        else:
+            result = process_group(job.group, config, detector, given_up, note)
+    clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
+    try:
+        shards.write_part(job.part, result.groups, clips, result.seconds)
+        marker.unlink(missing_ok=True)
+    except OSError as error:
+        raise processes.CannotWrite(str(error)) from error
+    del result
+    processes.free_memory()
+    return clips

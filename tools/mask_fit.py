@@ -26,6 +26,7 @@ from mask_generation.faces.detector import Box, MtcnnDetector, crop_geometry
 from mask_generation.masks.adaptive import perceptron, with_context
 from mask_generation.masks.adaptive_features import FEATURES, gather
 from mask_generation.synthesis import degrade, manipulations
+from mask_generation.video.writer import PICTURE_SUFFIXES
 from unet_industrial.files import atomic_path
 
 RUN = 6  # frames of a run
@@ -211,7 +212,7 @@ def sources_of(paths: list[str]) -> list[Source]:
         if isinstance(clip, str):
             print(f"{path}: left out: {clip}", file=sys.stderr)
         else:
-            still = path.lower().endswith(mask_truth.PHOTOS)
+            still = path.lower().endswith(PICTURE_SUFFIXES)
             keep = slice(0, 1) if still else slice(None)
             found.append(Source(clip.name, clip.frames[keep], clip.boxes[keep], clip.points[keep]))
     return found

@@ -229,8 +229,3 @@ def crop_geometry(box: Box, margin: float = FACE_MARGIN) -> CropGeometry:
     side = max(round(max(box.width, box.height) * margin), 1)
     x, y = box.centre
     return CropGeometry(round(x - side / 2), round(y - side / 2), side)
-
-
-def square_crop(rgb: np.ndarray, box: Box, size: int = CROP_SIZE_PX, margin: float = FACE_MARGIN) -> np.ndarray:
-    """(H,W,3) uint8 frame → (size,size,3) uint8 crop of the face; pixels beyond the edges repeat the edge."""
-    return crop_geometry(box, margin).crop(rgb, size)

@@ -7,7 +7,6 @@ boxes it expects, which costs a hundredth; where that fails, it detects again at
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Optional
 
 import cv2
@@ -197,13 +196,3 @@ def _closeness(track: Track, frame: Frame, box: Box) -> float:
     distance = float(np.hypot(*np.subtract(box.centre, expected.centre))) / side
     allowed = min(0.5 + (frame.time_s - track.times_s[-1]), 1.5)  # face widths; people walk, cameras pan
     return 1 - distance / allowed if 0.6 < ratio < 1.7 and distance < allowed else 0.0
-
-
-def track_faces(
-    frames: Iterable[Frame], detector: FaceDetector, detect_every_s: float = 0.4, min_detections: int = 1
-) -> list[Track]:
-    """Tracks of all people in a sequence of frames, the most often seen first; frames are not kept."""
-    tracker = FaceTracker(detector, detect_every_s)
-    for frame in frames:
-        tracker.update(frame)
-    return tracker.tracks(min_detections)

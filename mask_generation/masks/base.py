@@ -45,10 +45,15 @@ class MaskResult:
 
 
 class Recipe(abc.ABC):
-    """One way from two frames to a mask; see the module's text for shapes and ranges."""
+    """One way from two frames to a mask; see the module's text for shapes and ranges.
+
+    Attributes:
+        uses_official: it needs the frame of the data set's own mask video.
+    """
 
     name: str
     binary_at: float = 0.5
+    uses_official: bool = False
 
     def __call__(
         self, original: np.ndarray, fake: np.ndarray, face_box: BoxLike, official: Optional[np.ndarray] = None
@@ -56,7 +61,7 @@ class Recipe(abc.ABC):
         """(H, W) float32 mask in [0, 1].
 
         Args:
-            official: the frame of the data set's own mask video; only the recipe `official` looks at it.
+            official: the frame of the data set's own mask video; for recipes that use it.
         Raises:
             ValueError: frames that are not uint8 RGB of one size, or a box without area or outside the frame.
         """

@@ -93,6 +93,7 @@ class OfficialRecipe(Recipe):
     """
 
     name = "official"
+    uses_official = True
 
     def _explain(
         self, original: np.ndarray, fake: np.ndarray, face_box: BoxLike, official: Optional[np.ndarray]

@@ -1,6 +1,9 @@
-"""People of an original, and for each sampled frame their crops with the masks of every fake.
+"""One original and its manipulated copies → face groups with masks, and a row for every clip.
 
-The original and all its copies are read side by side, so that nothing of a clip is held but the crops.
+Faces are found on the original only, and the same squares are cut from every copy, so that the crops of a pair line up
+pixel for pixel. The original and all its copies are read side by side, so that nothing of a clip is held but boxes and
+the crops of the sampled frames. A still image with the label of its defects becomes the same kind of record, at its own
+size and in grey.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ SURE_SCORE = 0.98  # unless the detector gives this score; faces in focus get 0.
 GRID_PER_SAMPLE = 8  # frames looked at for tracking, at most, for each sampled one
 MAX_GAP_S = 1.5  # a person unseen for longer is another one; more where the grid is coarser
 MIN_VISIBLE_PX = 8  # of a face's box in a fake that shows a part of the picture only
+UNTOUCHED_AREA = 0.003  # mean faked share of a person's crops below which that person was left alone
+STILL_RECIPE = "label"  # stands where records name a mask recipe
 
 
 @dataclasses.dataclass
@@ -55,6 +60,84 @@ class Sample:
 
 
 Samples = dict[int, list[Sample]]  # {person: samples}
+
+
+def process_group(
+    group: ClipGroup,
+    config: GroupConfig,
+    detector: FaceDetector,
+    given_up: Optional[Mapping[str, tuple[str, str]]] = None,
+    note: Note = lambda name: None,
+) -> GroupResult:
+    """Every stage for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised.
+
+    Args:
+        given_up: {clip's name: (state, reason)} of clips not to be opened.
+        note: called with the name of the clip that is about to be decoded.
+    """
+    stages = Stages()
+    original = new_outcome(group)
+    fakes = [FakeWork(clip, new_outcome(group, clip)) for clip in group.fakes]
+    outcomes = [original, *(fake.outcome for fake in fakes)]
+    for outcome in outcomes:
+        if given_up and outcome.name in given_up:
+            outcome.fail(*given_up[outcome.name])
+    samples: Samples = {}
+    if original.usable:
+        try:
+            samples = _samples(original, fakes, config, detector, stages, note)
+        except VideoError as error:  # only the original's: those of fakes end at the fake
+            original.fail(error.state, error.reason)
+    if not original.usable:
+        samples = {}
+        for fake in fakes:
+            if fake.outcome.usable:
+                state = "no_face" if original.state == "no_face" else "original_failed"
+                fake.outcome.fail(state, f"original: {original.reason}")
+    return GroupResult(_face_groups(group, config, original, fakes, samples), outcomes, stages.seconds)
+
+
+def _samples(
+    original: ClipOutcome,
+    fakes: list[FakeWork],
+    config: GroupConfig,
+    detector: FaceDetector,
+    stages: Stages,
+    note: Note,
+) -> Samples:
+    with stages("align"):
+        usable, fps = measure_all(original, fakes, config.limits, note)
+        if original.frames < config.min_frames:
+            reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
+            raise VideoError(original.path, "too_short", reason)
+        usable = find_windows(original, usable, config.limits, note)
+    indices = sample_indices(common_length(original.frames, usable), config.frames)
+    note(original.name)
+    tracks = find_people(original, config, detector, indices, fps, stages)
+    if not tracks:
+        original.fail("no_face", f"no face in {len(indices)} sampled frames")
+        return {}
+    numbers = {id(fake): number for number, fake in enumerate(fakes)}
+    samples = collect(original, config, {numbers[id(f)]: f for f in usable}, indices, tracks, stages, note)
+    with stages("align"):
+        moved = {numbers[id(fake)]: fake for fake in realign(original, usable, config.limits, note)}
+    if moved:
+        for number, fake in moved.items():
+            fake.same_frames = fake.seen_frames = fake.no_mask_frames = 0
+            for faces in samples.values():
+                for sample in faces:
+                    sample.fakes.pop(number, None)
+        _merge(samples, collect(original, config, moved, indices, tracks, stages, note))
+    return samples
+
+
+def _merge(samples: Samples, more: Samples) -> None:
+    """Add the fakes of other samples of the same faces and frames."""
+    for track, faces in more.items():
+        known = {sample.frame_index: sample for sample in samples[track]}
+        for sample in faces:
+            if sample.frame_index in known:
+                known[sample.frame_index].fakes.update(sample.fakes)
 
 
 def find_people(
@@ -174,14 +257,15 @@ def collect(
 def _open(
     fakes: dict[int, FakeWork], config: GroupConfig, indices: Sequence[int], stack: contextlib.ExitStack
 ) -> dict[int, list[_Follower]]:
-    """For each fake its own follower and, with the recipe `official`, its mask video's."""
+    """For each fake its own follower and, where the recipe uses it, its mask video's."""
     followers: dict[int, list[_Follower]] = {}
     for number, fake in fakes.items():
         try:
             paths = [fake.clip.path]
-            if config.recipe == "official":
+            if get_recipe(config.recipe).uses_official:
                 if fake.clip.official_mask is None:
-                    fake.outcome.fail("no_mask", "the data set has no mask video for it (--mask_recipe=official)")
+                    reason = f"the data set has no mask video for it (--mask_recipe={config.recipe})"
+                    fake.outcome.fail("no_mask", reason)
                     continue
                 paths.append(fake.clip.official_mask)
             followers[number] = []
@@ -295,93 +379,6 @@ def _half_at(mask: np.ndarray, binary_at: float) -> np.ndarray:
     return np.interp(mask, [0.0, binary_at, 1.0], [0.0, 0.5, 1.0]).astype(np.float32)
 
 
-# One original and its manipulated copies → face groups with masks, and a row for every clip.
-#
-# Faces are found on the original only, and the same squares are cut from every copy, so that the crops of a pair line
-# up pixel for pixel. Nothing of a clip is held but boxes and the crops of the sampled frames.
-
-
-UNTOUCHED_AREA = 0.003  # mean faked share of a person's crops below which that person was left alone
-
-
-def process_group(
-    group: ClipGroup,
-    config: GroupConfig,
-    detector: FaceDetector,
-    given_up: Optional[Mapping[str, tuple[str, str]]] = None,
-    note: Note = lambda name: None,
-) -> GroupResult:
-    """All stages for one group. Bad clips become rows; anything else that goes wrong is a bug and is raised.
-
-    Args:
-        given_up: {clip's name: (state, reason)} of clips not to be opened.
-        note: called with the name of the clip that is about to be decoded.
-    """
-    stages = Stages()
-    original = new_outcome(group)
-    fakes = [FakeWork(clip, new_outcome(group, clip)) for clip in group.fakes]
-    outcomes = [original, *(fake.outcome for fake in fakes)]
-    for outcome in outcomes:
-        if given_up and outcome.name in given_up:
-            outcome.fail(*given_up[outcome.name])
-    samples: Samples = {}
-    if original.usable:
-        try:
-            samples = _samples(original, fakes, config, detector, stages, note)
-        except VideoError as error:  # only the original's: those of fakes end at the fake
-            original.fail(error.state, error.reason)
-    if not original.usable:
-        samples = {}
-        for fake in fakes:
-            if fake.outcome.usable:
-                state = "no_face" if original.state == "no_face" else "original_failed"
-                fake.outcome.fail(state, f"original: {original.reason}")
-    return GroupResult(_face_groups(group, config, original, fakes, samples), outcomes, stages.seconds)
-
-
-def _samples(
-    original: ClipOutcome,
-    fakes: list[FakeWork],
-    config: GroupConfig,
-    detector: FaceDetector,
-    stages: Stages,
-    note: Note,
-) -> Samples:
-    with stages("align"):
-        usable, fps = measure_all(original, fakes, config.limits, note)
-        if original.frames < config.min_frames:
-            reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
-            raise VideoError(original.path, "too_short", reason)
-        usable = find_windows(original, usable, config.limits, note)
-    indices = sample_indices(common_length(original.frames, usable), config.frames)
-    note(original.name)
-    tracks = find_people(original, config, detector, indices, fps, stages)
-    if not tracks:
-        original.fail("no_face", f"no face in {len(indices)} sampled frames")
-        return {}
-    numbers = {id(fake): number for number, fake in enumerate(fakes)}
-    samples = collect(original, config, {numbers[id(f)]: f for f in usable}, indices, tracks, stages, note)
-    with stages("align"):
-        moved = {numbers[id(fake)]: fake for fake in realign(original, usable, config.limits, note)}
-    if moved:
-        for number, fake in moved.items():
-            fake.same_frames = fake.seen_frames = fake.no_mask_frames = 0
-            for faces in samples.values():
-                for sample in faces:
-                    sample.fakes.pop(number, None)
-        _merge(samples, collect(original, config, moved, indices, tracks, stages, note))
-    return samples
-
-
-def _merge(samples: Samples, more: Samples) -> None:
-    """Add the fakes of other samples of the same faces and frames."""
-    for track, faces in more.items():
-        known = {sample.frame_index: sample for sample in samples[track]}
-        for sample in faces:
-            if sample.frame_index in known:
-                known[sample.frame_index].fakes.update(sample.fakes)
-
-
 def _altered_people(fake: FakeWork, number: int, original: ClipOutcome, samples: Samples, recipe: str) -> set[int]:
     """People whose faces the fake changes; where there are none, its row says why."""
     areas = {track: [s.fakes[number].fake_area for s in faces if number in s.fakes] for track, faces in samples.items()}
@@ -435,12 +432,6 @@ def _untouched(group: ClipGroup, sample: Sample) -> FaceImage:
     return FaceImage(sample.original, blank, 0, group.name, group.method, sample.frame_index)
 
 
-# A still image with the label of its defects → the same records as a frame of a video, at its own size and in grey.
-
-
-RECIPE = "label"
-
-
 def process_still(group: ClipGroup) -> GroupResult:
     """One image; a bad one becomes a row."""
     stages = Stages()
@@ -471,7 +462,7 @@ def process_still(group: ClipGroup) -> GroupResult:
         clip=outcome.name,
         method=outcome.method,
         frame_index=0,
-        recipe=RECIPE if fake is not None else "",
+        recipe=STILL_RECIPE if fake is not None else "",
     )
     height, width = image.shape
     face = FaceGroup(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from mask_generation.datasets.base import ClipGroup, FakeClip
 from mask_generation.faces.detector import CROP_SIZE_PX
-from mask_generation.masks.registry import RECIPES
+from mask_generation.masks.registry import DEFAULT_RECIPE, RECIPES
 from mask_generation.video.types import Limits
 from unet_industrial.config import FACE_MARGIN
 from unet_industrial.setting import setting
@@ -45,7 +45,7 @@ class GroupConfig:
     frames: int = setting(32, "Frames taken of each video, evenly spread.", low=1)
     crop_size: int = setting(CROP_SIZE_PX, "Side of the crops, px.", low=16)
     crop_margin: float = setting(FACE_MARGIN, "Side of the crop over that of the face.", low=1.0)
-    recipe: str = setting("adaptive", "How a mask is made of a pair.", flag="mask_recipe", choices=RECIPES)
+    recipe: str = setting(DEFAULT_RECIPE, "How a mask is made of a pair.", flag="mask_recipe", choices=RECIPES)
     max_faces: int = setting(2, "People at one moment, the most often seen first.", low=1)
     min_frames: int = setting(1, "Clips with fewer frames are too_short.", low=1)
     track_rate_hz: float = 6.0

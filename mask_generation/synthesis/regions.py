@@ -1,4 +1,10 @@
-"""Soft masks of face regions: drawn, bent, eroded and blurred, so that no two blends have the same outline."""
+"""Soft masks of face regions: drawn, bent, eroded and blurred, so that no two blends have the same outline.
+
+Where landmarks lie once five points of a face are known, and the regions they span, comes from a mean face: the mean of
+the 189 landmarks of 102 neutral faces of the Face Research Lab London Set (DeBruine & Jones 2017,
+doi 10.6084/m9.figshare.5047666, CC BY 4.0), each brought by a similarity to MTCNN's five points of the same picture.
+Unit: the distance of MTCNN's eyes; origin: the middle between them; x to the right, y down.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +12,6 @@ import cv2
 import numpy as np
 
 from mask_generation.synthesis import jitter
-
-# Mean face: where landmarks lie once five points of a face are known, and the regions they span.
-#
-# The table is the mean of the 189 landmarks of 102 neutral faces of the Face Research Lab London Set (DeBruine &
-# Jones 2017, doi 10.6084/m9.figshare.5047666, CC BY 4.0), each brought by a similarity to MTCNN's five points of the
-# same picture. Unit: the distance of MTCNN's eyes; origin: the middle between them; x to the right, y down.
-
 
 # fmt: off
 _TABLE = (
@@ -63,6 +62,36 @@ REGIONS = {
     "eyes": (*_BROWS, 34, 43, 44, 45, 48, 49, 53, 59),
 }
 LARGE_REGIONS = ("full", "brow", "hairline")
+# Chances of each region in the hard mix; the easy end draws large ones only.
+CHANCES = {"full": 0.18, "brow": 0.2, "hairline": 0.14, "inner": 0.16, "lower": 0.1, "mouth": 0.16, "eyes": 0.06}
+
+
+def draw_region(rng: np.random.Generator, difficulty: float) -> str:
+    """A region's name. `difficulty` 0: only large ones; 1: the hard mix."""
+    names = list(CHANCES)
+    if rng.random() > difficulty:
+        names = list(LARGE_REGIONS)
+    weights = np.array([CHANCES[name] for name in names])
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+
+
+def region_mask(
+    shape: tuple[int, ...], landmarks: np.ndarray, region: str, rng: np.random.Generator, soft: bool = True
+) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: a region of the face, randomly distorted.
+
+    Args:
+        landmarks: (189, 2) pixels.
+        region: key of `REGIONS`.
+        soft: blurred edges; otherwise antialiased only.
+    """
+    unit = face_unit(landmarks)
+    polygon = region_polygon(landmarks, region, hair=float(rng.uniform(0.2, 1)))
+    centre = polygon.mean(0)
+    polygon = centre + (polygon - centre) * rng.uniform(0.9, 1.08, 2).astype(np.float32)
+    polygon = polygon + rng.normal(0, 0.03 * unit, polygon.shape).astype(np.float32)
+    mask = elastic(fill(polygon.astype(np.float32), shape), rng, unit * float(rng.uniform(0.02, 0.12)))
+    return soften(mask, rng, unit) if soft else keep_margin(mask)
 
 
 def place(five: np.ndarray) -> np.ndarray:
@@ -124,19 +153,6 @@ def region_polygon(landmarks: np.ndarray, region: str, hair: float = 0.5) -> np.
     return cv2.convexHull(points.astype(np.float32))[:, 0]
 
 
-# Chances of each region in the hard mix; the easy end draws large ones only.
-CHANCES = {"full": 0.18, "brow": 0.2, "hairline": 0.14, "inner": 0.16, "lower": 0.1, "mouth": 0.16, "eyes": 0.06}
-
-
-def draw_region(rng: np.random.Generator, difficulty: float) -> str:
-    """A region's name. `difficulty` 0: only large ones; 1: the hard mix."""
-    names = list(CHANCES)
-    if rng.random() > difficulty:
-        names = list(LARGE_REGIONS)
-    weights = np.array([CHANCES[name] for name in names])
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
-
-
 def fill(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """(H, W) float32 of 0 and 1, edges antialiased: the inside of a polygon (N, 2) in pixels."""
     mask = np.zeros(shape[:2], np.uint8)
@@ -173,22 +189,3 @@ def keep_margin(mask: np.ndarray, level: float = 1 / 255) -> np.ndarray:
     """Values too small to change an 8-bit pixel set to zero, in place of a far-reaching tail."""
     mask[mask < level] = 0
     return np.minimum(mask, 1)
-
-
-def region_mask(
-    shape: tuple[int, ...], landmarks: np.ndarray, region: str, rng: np.random.Generator, soft: bool = True
-) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: a region of the face, randomly distorted.
-
-    Args:
-        landmarks: (189, 2) pixels.
-        region: key of `REGIONS`.
-        soft: blurred edges; otherwise antialiased only.
-    """
-    unit = face_unit(landmarks)
-    polygon = region_polygon(landmarks, region, hair=float(rng.uniform(0.2, 1)))
-    centre = polygon.mean(0)
-    polygon = centre + (polygon - centre) * rng.uniform(0.9, 1.08, 2).astype(np.float32)
-    polygon = polygon + rng.normal(0, 0.03 * unit, polygon.shape).astype(np.float32)
-    mask = elastic(fill(polygon.astype(np.float32), shape), rng, unit * float(rng.uniform(0.02, 0.12)))
-    return soften(mask, rng, unit) if soft else keep_margin(mask)

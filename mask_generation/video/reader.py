@@ -1,4 +1,10 @@
-"""One open video: FFmpeg through PyAV, with every failure turned into a `VideoError` or counted."""
+"""A video file → frames, lazily: one frame in memory at a time, whatever the file's length.
+
+Files are foreign and may be damaged or hostile. They are handed to FFmpeg (through PyAV) as open file objects, so a
+name is never taken for an option or a URL; play lists, which would make FFmpeg open other files, are refused; sizes,
+duration and time have finite, settable limits. Anything wrong with a file is a `VideoError` with a state and a reason,
+or counted.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +26,6 @@ from mask_generation.video.guard import (
 )
 from mask_generation.video.types import (
     TIMEOUT,
-    TOO_SHORT,
     UNREADABLE,
     UNSUPPORTED,
     DecodeStats,
@@ -29,42 +34,7 @@ from mask_generation.video.types import (
     PathLike,
     VideoError,
     VideoInfo,
-    printable,
 )
-
-# One decoded picture → pixels as a viewer shows them.
-
-
-def luma(picture: Any) -> np.ndarray:
-    """(H,W) uint8; a view of the decoder's own plane where it has one, so use it before the next frame."""
-    plane = picture.planes[0]
-    eight_bit_yuv = picture.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray8", "gray")) and (
-        picture.format.components[0].bits == 8
-    )
-    if not eight_bit_yuv or plane.width != picture.width:
-        return picture.to_ndarray(format="gray")
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : picture.width]
-
-
-def oriented(picture: Any, pixels: np.ndarray) -> np.ndarray:
-    matrix = picture.side_data.get("DISPLAYMATRIX") if len(picture.side_data) else None
-    return pixels if matrix is None else _orient(pixels, bytes(matrix))
-
-
-def _orient(rgb: np.ndarray, matrix: bytes) -> np.ndarray:
-    """Apply a display matrix (9 int32, 16.16 fixed point, [a b u c d v x y w]) to a picture; right angles only.
-
-    A coded pixel (x, y) is shown at (a·x + c·y, b·x + d·y), see FFmpeg's libavutil/display.h.
-    """
-    a, b, _, c, d = np.frombuffer(matrix, "<i4")[:5].tolist()
-    swap = abs(b) > abs(a)
-    if swap:
-        rgb = rgb.swapaxes(0, 1)
-    across, down = (c, b) if swap else (a, d)
-    rgb = rgb[:, ::-1] if across < 0 else rgb
-    rgb = rgb[::-1] if down < 0 else rgb
-    return np.ascontiguousarray(rgb)
-
 
 _READ_BYTES = 1 << 18
 
@@ -227,7 +197,7 @@ class VideoReader:
         count, shape = 0, None
         for picture in self._pictures():
             start = time.monotonic()
-            grey = oriented(picture, luma(picture))
+            grey = _oriented(picture, _luma(picture))
             self.stats.seconds += time.monotonic() - start
             shape = shape or grey.shape
             if grey.shape != shape:
@@ -287,7 +257,7 @@ class VideoReader:
         start = time.monotonic()
         self._check_size(picture.width, picture.height)
         rgb = picture.to_ndarray(format="rgb24")
-        rgb = oriented(picture, rgb)
+        rgb = _oriented(picture, rgb)
         self.stats.seconds += time.monotonic() - start
         return rgb
 
@@ -311,65 +281,6 @@ class VideoReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _stream_duration(stream: Any) -> Optional[float]:
-    """Seconds that the pictures last as their stream declares it; Matroska does so in a tag, as HH:MM:SS.fraction."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    hours, _, rest = str(stream.metadata.get("DURATION", "")).partition(":")
-    minutes, _, seconds = rest.partition(":")
-    try:
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
-        return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _is_cover(stream: Any) -> bool:
-    """Whether a "video" stream is the cover picture of a song."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
-
-
-# A video file → frames, lazily: one frame in memory at a time, whatever the file's length.
-#
-# Files are foreign and may be damaged or hostile. They are handed to FFmpeg as open file objects, so a name is never
-# taken for an option or a URL; play lists, which would make FFmpeg open other files, are refused; sizes, duration and
-# time have finite, settable limits. Anything wrong with a file is a `VideoError` with a state and a reason.
-
-
-__all__ = [
-    "TIMEOUT",
-    "TOO_SHORT",
-    "UNREADABLE",
-    "UNSUPPORTED",
-    "DecodeStats",
-    "Frame",
-    "Limits",
-    "PathLike",
-    "VideoError",
-    "VideoInfo",
-    "VideoReader",
-    "count_frames",
-    "indices_at_rate",
-    "printable",
-    "probe",
-    "read_frames",
-    "sample_indices",
-]
-
-
-def probe(path: PathLike, limits: Optional[Limits] = None) -> VideoInfo:
-    """What the container declares.
-
-    Raises:
-        VideoError: as `VideoReader`.
-    """
-    with VideoReader(path, limits) as reader:
-        return reader.info
 
 
 def count_frames(path: PathLike, limits: Optional[Limits] = None) -> int:
@@ -406,3 +317,56 @@ def indices_at_rate(count: int, fps: Optional[float], wanted_fps: float) -> list
     if not fps or wanted_fps >= fps:
         return list(range(count))
     return np.unique((np.arange(int(count * wanted_fps / fps) + 1) * fps / wanted_fps).astype(int)).tolist()
+
+
+def _luma(picture: Any) -> np.ndarray:
+    """(H,W) uint8; a view of the decoder's own plane where it has one, so use it before the next frame."""
+    plane = picture.planes[0]
+    eight_bit_yuv = picture.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray8", "gray")) and (
+        picture.format.components[0].bits == 8
+    )
+    if not eight_bit_yuv or plane.width != picture.width:
+        return picture.to_ndarray(format="gray")
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : picture.width]
+
+
+def _oriented(picture: Any, pixels: np.ndarray) -> np.ndarray:
+    """Pixels as a viewer shows them."""
+    matrix = picture.side_data.get("DISPLAYMATRIX") if len(picture.side_data) else None
+    return pixels if matrix is None else _orient(pixels, bytes(matrix))
+
+
+def _orient(rgb: np.ndarray, matrix: bytes) -> np.ndarray:
+    """Apply a display matrix (9 int32, 16.16 fixed point, [a b u c d v x y w]) to a picture; right angles only.
+
+    A coded pixel (x, y) is shown at (a·x + c·y, b·x + d·y), see FFmpeg's libavutil/display.h.
+    """
+    a, b, _, c, d = np.frombuffer(matrix, "<i4")[:5].tolist()
+    swap = abs(b) > abs(a)
+    if swap:
+        rgb = rgb.swapaxes(0, 1)
+    across, down = (c, b) if swap else (a, d)
+    rgb = rgb[:, ::-1] if across < 0 else rgb
+    rgb = rgb[::-1] if down < 0 else rgb
+    return np.ascontiguousarray(rgb)
+
+
+def _stream_duration(stream: Any) -> Optional[float]:
+    """Seconds that the pictures last as their stream declares it; Matroska does so in a tag, as HH:MM:SS.fraction."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    hours, _, rest = str(stream.metadata.get("DURATION", "")).partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a "video" stream is the cover picture of a song."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)

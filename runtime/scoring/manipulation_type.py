@@ -20,9 +20,6 @@ MIN_FRAMES = 3  # frames with fake pixels below which no family is named
 ENOUGH_FRAMES = 8  # and above which confidence may be moderate
 STEADY = 0.5  # mean IoU of successive masks above which they count as steady
 SMALL = 64  # side of the masks that are counted, and kept for the comparison in time
-# Where MTCNN's points lie in a typical frontal box, as shares of its width and height; from the mean of its
-# detections on upright faces. Used where a detector gives a box without points.
-BOX_POINTS = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.59], [0.35, 0.77], [0.65, 0.77]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +51,6 @@ class Attribution:
     confidence: str
     evidence: str
     frames: int
-
-
-def box_points(xyxy: Sequence[float]) -> np.ndarray:
-    """(5,2) eyes, nose and mouth corners guessed from a box, in the box's coordinates."""
-    x0, y0, x1, y1 = xyxy
-    return BOX_POINTS * (x1 - x0, y1 - y0) + (x0, y0)
 
 
 def region_map(points: np.ndarray, side: int) -> np.ndarray:

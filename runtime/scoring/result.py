@@ -1,6 +1,6 @@
 """What scoring one video is asked for and what it returns: plain data, JSON both ways, and the states it can be in.
 
-A field of `FaceRow` or `VideoResult` says beside its type where it is reported: as what kind of value in report.json,
+A field of `FaceRow` or `VideoResult` has beside its type where it is reported: as what kind of value in report.json,
 and as which columns of frames.csv or videos.csv. Tables, Parquet types, report.json and its JSON Schema are made from
 that (`runtime.scoring.tables`), so a new field is written here, filled by the scorer, and shown by the page's template.
 """

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 import unet_industrial
+from runtime.scoring.manipulation_type import FAMILIES
 from runtime.scoring.result import (
     FAILURES,
     STATES,
@@ -76,12 +77,13 @@ def report(results: Sequence[VideoResult], about: Mapping[str, Any]) -> dict[str
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of report.json: the shipped file, with the entry of a video as the fields of `VideoResult` say.
+    """The JSON Schema of report.json: the shipped file, its entry of a video made from the fields of `VideoResult`.
 
     The file holds that entry too, for readers without Python; a test compares the two.
     """
     content = json.loads((resources.files("runtime.scoring") / "schemas" / SCHEMA).read_text(encoding="utf-8"))
     properties = {field.name: field.metadata["schema"] for field in reported_fields()}
+    content["$defs"]["character"]["properties"]["family"] = {"enum": list(FAMILIES)}
     content["$defs"]["video"].update(required=list(properties), properties=properties)
     return content
 

@@ -117,6 +117,13 @@ def test_a_photograph_becomes_a_clip_whose_points_move_with_it(tmp_path):
     assert mask_truth.load(str(tmp_path / "b.jpg"), One()) == "not a readable picture"
 
 
+def test_fitting_takes_one_frame_of_a_photograph(tmp_path, monkeypatch):
+    monkeypatch.setattr(mask_fit, "MtcnnDetector", One)
+    cv2.imwrite(str(tmp_path / "a.webp"), drawn_faces.picture(160, 160))
+    (source,) = mask_fit.sources_of([str(tmp_path)])
+    assert len(source.frames) == len(source.boxes) == len(source.points) == 1
+
+
 def test_samples_for_fitting_are_functions_of_their_number():
     person = mask_fit.Source("a", *(items[:1] for items in vars(clip("a", 0)).values() if isinstance(items, list)))
     other = mask_fit.Source("b", *(items[:1] for items in vars(clip("b", 5)).values() if isinstance(items, list)))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from mask_generation.synthesis import regions
+from mask_generation.synthesis import face_bank, regions
+
+BANK_LANDMARKS = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float32)
 
 
 def landmarks(height: int, width: int) -> np.ndarray:
@@ -51,3 +55,22 @@ def picture(height: int = 160, width: int = 160, seed: int = 0) -> np.ndarray:
     rgb = rgb + 0.7 * shape("mouth", 0.7) * ((170, 60, 70) - rgb)
     rgb = rgb + rng.normal(0, 1.5, (height, width, 1))
     return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+
+
+def face_bank_file(path: Path) -> str:
+    """A face bank of six people of two sources: smooth noise with a face-sized oval."""
+    crops = []
+    for person in range(6):
+        rng = np.random.default_rng(person)
+        y, x = np.mgrid[:160, :160]
+        oval = ((x - 80) / 50) ** 2 + ((y - 85) / 65) ** 2 < 1
+        picture = (
+            rng.integers(60, 200, 3) + oval[..., None] * rng.integers(-50, 50, 3) + rng.normal(0, 6, (160, 160, 3))
+        )
+        crops.append(
+            face_bank.Crop(
+                np.clip(picture, 0, 255).astype(np.uint8), BANK_LANDMARKS, f"p{person}", f"s{person % 2}", "drawn", 0
+            )
+        )
+    face_bank.save(str(path), crops, validation_share=0.34)
+    return str(path)

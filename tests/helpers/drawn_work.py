@@ -1,14 +1,15 @@
-"""Jobs for worker processes that do as they are told: answer, fail, die, hang."""
+"""Jobs for worker processes that do what their orders say: answer, fail, die, hang."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mask_generation.parallel.processes import CannotWrite
+from mask_generation.parallel.processes import Answer, CannotWrite, Work, attempt
 
 
 class Job(NamedTuple):
@@ -44,3 +45,15 @@ def do(built: str, job: Job) -> tuple[str, str]:
     if order == "full":
         raise CannotWrite("[Errno 28] No space left on device: '/data/x'")
     return built, job.name
+
+
+def jobs(folder: Path, orders: list) -> list[Job]:
+    """A job for each order, or for each tuple of orders, named by its number."""
+    return [Job(str(n), order if isinstance(order, tuple) else (order,), folder) for n, order in enumerate(orders)]
+
+
+def inline(jobs: list, work: Work, processes: int, limit_s: Any, again: Any) -> Iterator[tuple[Any, Answer]]:
+    """Stands in for `processes.run` without any process."""
+    built = work.build()
+    for job in jobs:
+        yield job, Answer(*attempt(work, built, job))

@@ -5,6 +5,7 @@ Workers are started anew and import what they run, so these live in a module of 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mask_generation.video.types import UNREADABLE, printable
-from runtime.scoring.batch import WorkerSetup
-from runtime.scoring.result import OK, VideoResult
+from runtime.scoring.batch import WorkerSetup, finish, job_for, score_all
+from runtime.scoring.result import OK, ScoreConfig, VideoResult
 
 LOG = "SCORED_LOG"  # environment variable: file that gets a line for each file looked at
 
@@ -58,6 +59,28 @@ def build_ovals(setup: WorkerSetup) -> Any:
     from tests.helpers.drawn_videos import OvalDetector
 
     return Scorer(load_model(setup.model, setup.trust), setup.config, OvalDetector())
+
+
+def score_contents(
+    folder: Path,
+    contents: list[str],
+    build: Any = build_obedient,
+    processes: int = 2,
+    timeout_s: float = 60.0,
+    save: Any = finish,
+    ray_address: str = "",
+) -> list[VideoResult]:
+    """Results of files that hold `contents`, in that order, scored by worker processes or on Ray."""
+    jobs = []
+    for index, content in enumerate(contents):
+        (folder / f"{index}.mp4").write_text(content)
+        jobs.append(job_for(os.fsencode(folder / f"{index}.mp4"), "settings"))
+    output = folder / "out"
+    output.mkdir(exist_ok=True)
+    done = functools.partial(save, str(output), False)
+    setup = WorkerSetup("model", True, ScoreConfig(), threads=1, finish=done, build=build)
+    found = dict(score_all(jobs, setup, processes, timeout_s, output / "errors.log", ray_address))
+    return [found[job] for job in jobs]
 
 
 def main(words: list[str]) -> int:

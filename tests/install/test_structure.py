@@ -78,3 +78,13 @@ def test_tools_and_benchmarks_are_run_as_modules():
     for name in files():
         if name.startswith(("tools/", "benchmarks/")) and name.endswith(".py"):
             assert "sys.path" not in (ROOT / name).read_text("utf-8"), name
+
+
+def test_no_test_imports_another():
+    """What two tests share stands in tests/helpers or tests/conftest.py."""
+    for name in files():
+        if name.startswith("tests/") and name.endswith(".py"):
+            for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    assert ".test_" not in f".{node.module}", name
+                    assert not [alias for alias in node.names if alias.name.startswith("test_")], name

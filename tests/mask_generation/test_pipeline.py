@@ -20,15 +20,10 @@ from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer
 from mask_generation.pipeline import GenerateConfig, PipelineError, clear, generate, plan_jobs
 from tests.helpers import drawn_pairs
+from tests.helpers.drawn_work import inline
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import RecordReader, index_files, read_all
 from unet_industrial.records import decode_group
-
-
-def inline(jobs, work, count, limit_s, again):
-    built = work.build()
-    for job in jobs:
-        yield job, Answer(*processes.attempt(work, built, job))
 
 
 @pytest.fixture(autouse=True)

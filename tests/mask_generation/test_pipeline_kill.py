@@ -18,7 +18,7 @@ from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
 from mask_generation.pipeline import GenerateConfig, generate
 from tests.helpers import drawn_pairs
-from tests.mask_generation.test_pipeline import inline
+from tests.helpers.drawn_work import inline
 
 PEOPLE = 8
 

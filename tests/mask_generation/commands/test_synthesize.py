@@ -9,14 +9,13 @@ from mask_generation import shards
 from mask_generation.__main__ import main
 from mask_generation.commands import synthesize as synthesize_command
 from mask_generation.synthesis import face_bank
-from tests.runtime.training.test_synthesis_source import face_bank_file  # noqa: F401  a fixture
 from unet_industrial.dataset import find_files
 from unet_industrial.record_files import read_all
 from unet_industrial.records import decode_group
 
 
 @pytest.fixture
-def synthesize(face_bank_file, tmp_path, monkeypatch):  # noqa: F811
+def synthesize(face_bank_file, tmp_path, monkeypatch):
     monkeypatch.setattr(synthesize_command, "SHARD_PAIRS", 3)
 
     def call(*words):

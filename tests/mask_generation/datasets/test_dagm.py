@@ -12,7 +12,7 @@ from mask_generation.datasets import dagm
 from mask_generation.datasets.base import DatasetError, Options
 from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
-from tests.mask_generation.test_pipeline import inline
+from tests.helpers.drawn_work import inline
 from unet_industrial.config import DataConfig, ModelConfig
 from unet_industrial.dataset import RecordSource, find_files
 from unet_industrial.record_files import read_all

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_generation.faces.detector import Box, CropGeometry, MtcnnDetector, crop_geometry, square_crop
+from mask_generation.faces.detector import Box, CropGeometry, MtcnnDetector, crop_geometry
 
 numbers = st.floats(-500, 500)
 sizes = st.floats(1, 400)
@@ -81,7 +81,7 @@ def test_beyond_the_edge_pictures_repeat_it_and_masks_are_empty():
 @pytest.mark.parametrize("size", [8, 16, 48])
 def test_crops_keep_type_and_channels_at_every_size(size):
     rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    crop = square_crop(rgb, Box(10, 5, 30, 29), size, margin=1.0)
+    crop = crop_geometry(Box(10, 5, 30, 29), 1.0).crop(rgb, size)
     assert crop.shape == (size, size, 3)
     assert crop.dtype == np.uint8
     mask = CropGeometry(10, 5, 24).crop(rgb[..., 0].astype(np.float32) / 255, size, fill=0)

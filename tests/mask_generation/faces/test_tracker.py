@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_generation.faces.detector import Box, Detection
-from mask_generation.faces.tracker import FaceTracker, Track, track_faces
+from mask_generation.faces.tracker import FaceTracker, Track
 from mask_generation.video.types import Frame
 from tests.helpers.drawn_videos import OvalDetector, frame
 
@@ -49,6 +49,13 @@ class Scripted:
 
 def walking(start, step, side=50):
     return lambda index: Box(start + step * index, 60, start + step * index + side, 60 + side)
+
+
+def track_faces(frames, detector, detect_every_s=0.4, min_detections=1):
+    tracker = FaceTracker(detector, detect_every_s)
+    for each in frames:
+        tracker.update(each)
+    return tracker.tracks(min_detections)
 
 
 def test_one_person_is_one_track_with_a_box_for_each_frame():

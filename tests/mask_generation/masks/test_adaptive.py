@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -190,3 +193,10 @@ def test_a_face_that_fills_the_picture_still_has_a_noise_level(pair):
     result = ADAPTIVE.explain(original, fake, (-10, -20, 125, 185))
     assert np.isfinite(result.noise)
     assert result.area > 0.2
+
+
+def test_the_document_names_the_smallest_island_of_the_code():
+    """It named 0.8 % long after the code had 0.3."""
+    text = (Path(__file__).parents[3] / "docs" / "masks.md").read_text(encoding="utf-8")
+    (percent,) = re.findall(r"islands under ([\d.]+) % of the box", text)
+    assert float(percent) == pytest.approx(100 * adaptive.AdaptiveSettings().min_area)

@@ -171,6 +171,10 @@ def test_ssim_is_soft_and_counts_from_20_of_255(face):
     np.testing.assert_array_equal(result.binary, result.mask > np.float32(20 / 255))
 
 
+def test_a_recipe_says_itself_whether_it_uses_the_mask_video():
+    assert [name for name in RECIPES if get_recipe(name).uses_official] == ["official"]
+
+
 def test_official_takes_the_mask_videos_frame_and_nothing_else(face):
     given_mask = np.zeros(face.shape[:2], np.uint8)
     given_mask[10:20, 10:20], given_mask[30:40, 30:40] = 15, 16

@@ -15,16 +15,12 @@ import pytest
 from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer, Work
 from tests.helpers import drawn_work
-from tests.helpers.drawn_work import Job
 
 WORK = Work(drawn_work.build, drawn_work.do)
 
 
 def run(folder, orders, count=2, limit_s=60.0, again=lambda job, answer: None, work=WORK):
-    jobs = [
-        Job(str(number), order if isinstance(order, tuple) else (order,), folder) for number, order in enumerate(orders)
-    ]
-    answers = list(processes.run(jobs, work, count, lambda job: limit_s, again))
+    answers = list(processes.run(drawn_work.jobs(folder, orders), work, count, lambda job: limit_s, again))
     return {job.name: answer for job, answer in answers}, len(answers)
 
 

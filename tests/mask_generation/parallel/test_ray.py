@@ -10,7 +10,6 @@ from mask_generation.parallel import processes
 from mask_generation.parallel import ray as ray_workers
 from mask_generation.parallel.processes import Answer, Work
 from tests.helpers import drawn_work
-from tests.helpers.drawn_work import Job
 
 WORK = Work(drawn_work.build, drawn_work.do)
 
@@ -30,8 +29,7 @@ def cluster():
 
 
 def run(folder, orders, limit_s=60.0, again=lambda job, answer: None):
-    jobs = [Job(str(n), order if isinstance(order, tuple) else (order,), folder) for n, order in enumerate(orders)]
-    answers = list(ray_workers.run(jobs, WORK, "auto", 2, lambda job: limit_s, again))
+    answers = list(ray_workers.run(drawn_work.jobs(folder, orders), WORK, "auto", 2, lambda job: limit_s, again))
     return {job.name: answer for job, answer in answers}, len(answers)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_generation.video import reader as video
+from mask_generation.video import types
 from mask_generation.video.reader import VideoReader, read_frames
 from mask_generation.video.types import Limits, VideoError
 from tests.helpers import drawn_videos, odd_videos
@@ -117,21 +117,21 @@ def empty_8k(folder, clip):
 @pytest.mark.parametrize(
     ("make", "state", "reason"),
     [
-        (missing, video.UNREADABLE, "no such file"),
-        (empty, video.UNREADABLE, "empty file"),
-        (directory, video.UNREADABLE, "a directory"),
-        (dangling, video.UNREADABLE, "gone.mp4, which does not exist"),
-        (pipe, video.UNREADABLE, "no regular file"),
-        (text, video.UNREADABLE, "a text file or a play list"),
-        (play_list, video.UNREADABLE, "a text file or a play list"),
-        (hidden_play_list, video.UNREADABLE, "a text file or a play list"),
-        (noise, video.UNREADABLE, "no video that FFmpeg knows"),
-        (no_index, video.UNREADABLE, "damaged at its start"),
-        (header_only, video.UNREADABLE, "not one frame can be decoded"),
-        (sound, video.UNSUPPORTED, "no video stream (audio only)"),
-        (huge_claim, video.UNSUPPORTED, "12000x9000 pixels, over the limit of 8192x8192"),
-        (absurd_claim, video.UNREADABLE, "no video that FFmpeg knows"),
-        (empty_8k, video.UNREADABLE, "not one frame can be decoded"),
+        (missing, types.UNREADABLE, "no such file"),
+        (empty, types.UNREADABLE, "empty file"),
+        (directory, types.UNREADABLE, "a directory"),
+        (dangling, types.UNREADABLE, "gone.mp4, which does not exist"),
+        (pipe, types.UNREADABLE, "no regular file"),
+        (text, types.UNREADABLE, "a text file or a play list"),
+        (play_list, types.UNREADABLE, "a text file or a play list"),
+        (hidden_play_list, types.UNREADABLE, "a text file or a play list"),
+        (noise, types.UNREADABLE, "no video that FFmpeg knows"),
+        (no_index, types.UNREADABLE, "damaged at its start"),
+        (header_only, types.UNREADABLE, "not one frame can be decoded"),
+        (sound, types.UNSUPPORTED, "no video stream (audio only)"),
+        (huge_claim, types.UNSUPPORTED, "12000x9000 pixels, over the limit of 8192x8192"),
+        (absurd_claim, types.UNREADABLE, "no video that FFmpeg knows"),
+        (empty_8k, types.UNREADABLE, "not one frame can be decoded"),
     ],
 )
 def test_state_and_reason(tmp_path, clip, make, state, reason):
@@ -151,7 +151,7 @@ def test_no_permission():
         if root:
             os.seteuid(65534)
         try:
-            assert failure(path) == (video.UNREADABLE, "no permission to read it")
+            assert failure(path) == (types.UNREADABLE, "no permission to read it")
         finally:
             if root:
                 os.seteuid(0)
@@ -164,13 +164,13 @@ def test_no_permission():
     [
         (
             Limits(max_width=63),
-            video.UNSUPPORTED,
+            types.UNSUPPORTED,
             "64x48 pixels, over the limit of 63x8192 (--max_width, --max_height)",
         ),
-        (Limits(max_height=47), video.UNSUPPORTED, "over the limit of 8192x47"),
-        (Limits(max_duration_s=3), video.UNSUPPORTED, "4 s long, over the limit of 3 s (--max_duration_s)"),
-        (Limits(max_bytes=1000), video.UNSUPPORTED, "over the limit of 1000 (--max_bytes)"),
-        (Limits(timeout_s=0), video.TIMEOUT, "decoding took longer than 0 s (--decode_limit_s)"),
+        (Limits(max_height=47), types.UNSUPPORTED, "over the limit of 8192x47"),
+        (Limits(max_duration_s=3), types.UNSUPPORTED, "4 s long, over the limit of 3 s (--max_duration_s)"),
+        (Limits(max_bytes=1000), types.UNSUPPORTED, "over the limit of 1000 (--max_bytes)"),
+        (Limits(timeout_s=0), types.TIMEOUT, "decoding took longer than 0 s (--decode_limit_s)"),
     ],
 )
 def test_limits_are_kept_and_named(clip, limits, state, reason):
@@ -185,7 +185,7 @@ def test_without_limits_everything_passes(clip):
 
 def test_time_spent_by_the_user_of_the_frames_does_not_count(clip, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(video.VideoReader._Clock.__init__.__globals__["time"], "monotonic", lambda: now[0])
+    monkeypatch.setattr(VideoReader._Clock.__init__.__globals__["time"], "monotonic", lambda: now[0])
     with VideoReader(clip, Limits(timeout_s=5)) as reader:
         for _ in reader.frames():
             now[0] += 100.0

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from mask_generation.video import reader as video
+from mask_generation.video import types
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Limits, VideoError
 from tests.helpers import odd_videos
@@ -26,7 +26,7 @@ KINDS = {
     "mov": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
     "mpg": {"codec": "mpeg1video", "rate": 25},
 }
-STATES = {video.UNREADABLE, video.UNSUPPORTED, video.TIMEOUT}
+STATES = {types.UNREADABLE, types.UNSUPPORTED, types.TIMEOUT}
 
 
 def outcome(path):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask_generation.video import reader as video
-from mask_generation.video.reader import VideoReader, read_frames
+from mask_generation.video import types
+from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, read_frames, sample_indices
 from mask_generation.video.types import Limits, VideoError
 from tests.helpers import odd_videos
 
@@ -58,17 +58,19 @@ def test_chosen_frames_equal_those_of_a_full_reading(clip):
 
 
 def test_what_the_container_declares(clip):
-    info = video.probe(clip)
+    with VideoReader(clip) as reader:
+        info = reader.info
     assert (info.width, info.height, info.frames, info.codec, info.has_audio) == (64, 48, 24, "h264", False)
     assert info.fps == pytest.approx(10)
     assert info.duration_s == pytest.approx(2.4)
-    assert video.count_frames(clip) == 24
+    assert count_frames(clip) == 24
 
 
 def test_frames_are_counted_by_packets_where_none_are_declared(tmp_path):
     path = odd_videos.write(tmp_path / "a.mkv", odd_videos.pictures(7))
-    assert video.probe(path).frames is None
-    assert video.count_frames(path) == 7
+    with VideoReader(path) as reader:
+        assert reader.info.frames is None
+    assert count_frames(path) == 7
 
 
 def test_luma_of_every_frame_agrees_with_its_colours(clip):
@@ -201,7 +203,7 @@ def test_names_like_options_and_addresses_are_only_names(tmp_path, clip, monkeyp
 
 @given(count=st.integers(-2, 2000), samples=st.integers(-2, 60))
 def test_samples_are_spread_evenly_from_end_to_end(count, samples):
-    chosen = video.sample_indices(count, samples)
+    chosen = sample_indices(count, samples)
     if count < 1 or samples < 1:
         assert chosen == []
         return
@@ -216,7 +218,7 @@ def test_samples_are_spread_evenly_from_end_to_end(count, samples):
 
 @given(count=st.integers(0, 500), fps=st.one_of(st.none(), st.floats(0, 240)), wanted=st.floats(0.1, 300))
 def test_frames_at_a_rate_lie_in_the_clip_and_are_about_as_many(count, fps, wanted):
-    chosen = video.indices_at_rate(count, fps, wanted)
+    chosen = indices_at_rate(count, fps, wanted)
     assert chosen == sorted(set(chosen))
     if not fps or wanted >= fps:
         assert chosen == list(range(count))
@@ -230,14 +232,14 @@ def test_frames_at_a_rate_lie_in_the_clip_and_are_about_as_many(count, fps, want
 @given(st.text(max_size=20), st.binary(max_size=20))
 def test_any_name_can_be_printed_on_one_line(text, raw):
     for name in (text, raw):
-        shown = video.printable(name)
+        shown = types.printable(name)
         shown.encode("utf-8")
         assert "\n" not in shown
         assert "\x1b" not in shown
 
 
 def test_errors_travel_between_processes():
-    error = pickle.loads(pickle.dumps(VideoError("a.mp4", video.TIMEOUT, "slow")))  # noqa: S301  our own bytes
+    error = pickle.loads(pickle.dumps(VideoError("a.mp4", types.TIMEOUT, "slow")))  # noqa: S301  our own bytes
     assert (error.path, error.state, error.reason, str(error)) == ("a.mp4", "timeout", "slow", "a.mp4: slow")
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from runtime.evaluation import baselines, measure, recorder
+from tests.helpers.score_tables import SIDE, batch_of, right
 
 FAST = measure.Settings(resamples=20)
-SIDE = 64
 
 
 def textured(seed=0, side=256):
@@ -54,25 +54,6 @@ def test_uint8_round_trip_of_normalised_images():
     np.testing.assert_array_equal(baselines.to_uint8(crop.astype(np.float32) / 127.5 - 1), crop)
 
 
-def batch_of(person, frame, mask):
-    """One face group: an original and two fakes, the original first."""
-    names = [("real", f"{person}"), ("Deepfakes", f"{person}_x"), ("FaceSwap", f"{person}_x")]
-    size = len(names)
-    return {
-        "clip": np.array([f"ffpp/{method}/c40/{video}".encode() for method, video in names]),
-        "key": np.array([f"g{person}-{frame}".encode()] * size),
-        "dataset": np.array([b"ffpp"] * size),
-        "method": np.array([method.encode() for method, _ in names]),
-        "identity": np.array([f"id{person}".encode()] * size),
-        "track": np.zeros(size, np.int64),
-        "original": np.array([f"ffpp/real/c40/{person}".encode()] * size),
-        "face_px": np.full(size, 100.0, np.float32),
-        "frame_index": np.array([frame, frame, frame + 1]),  # the FaceSwap clip lost a frame
-        "label": np.array([0, 1, 1]),
-        "mask": np.stack([np.zeros((SIDE, SIDE, 1), np.float32)] + [mask[..., None]] * 2),
-    }
-
-
 def record(answer, people=4, split=None):
     mask = baselines.face_hull(SIDE)
     taken = recorder.Recorder()
@@ -83,10 +64,6 @@ def record(answer, people=4, split=None):
             for part in np.array_split(np.arange(3), split or 1):  # groups may straddle batches
                 taken.update({k: v[part] for k, v in batch.items()}, scores[part], probability[part])
     return taken
-
-
-def right(batch):
-    return 0.1 + 0.8 * batch["label"], 0.05 + 0.9 * batch["mask"]
 
 
 def hull_everywhere(batch):

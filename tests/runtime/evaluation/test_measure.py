@@ -5,29 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from runtime.evaluation import measure, metrics, pixel_metrics, tables
-from tests.runtime.evaluation.test_tables import METHODS, ffpp
+from tests.helpers.score_tables import METHODS, ffpp, many
 
 FAST = measure.Settings(resamples=50)
-
-
-def many(people=8, frames=2, seed=0, gain=1.0):
-    """`people` swap pairs: reals and fakes of two methods, fakes higher by `gain` of the noise."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for person in range(people):
-        part = ffpp(frames).query("video != 'actor'")
-        for column in ("video", "original", "identity"):
-            part[column] = [
-                f"{person}-{text.replace('_', f'_{person}-').replace('+', f'+{person}-')}" for text in part[column]
-            ]
-        noise = rng.normal(size=len(part)) + 1.5 * rng.normal()
-        part["score"] = 1 / (1 + np.exp(-(noise + gain * part["label"])))
-        parts.append(part)
-    return tables.normalise(pd.concat(parts))
 
 
 def test_numbers_are_those_of_the_metric_functions():

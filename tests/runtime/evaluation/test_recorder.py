@@ -8,14 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runtime import __main__ as program
 from runtime.evaluation import measure, tables
 from runtime.scoring import video_score
 from tests.helpers import drawn_records
-
-
-def run(*words):
-    return program.main([str(word) for word in words])
+from tests.helpers.command_line import run
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime import __main__ as program
 from runtime.evaluation import measure, plots, recorder, report
 from runtime.training import distributed
 from tests.helpers import drawn_records
-from tests.runtime.evaluation.test_baselines import batch_of, right
-from tests.runtime.evaluation.test_measure import many
+from tests.helpers.command_line import run
+from tests.helpers.score_tables import batch_of, many, right
 from unet_industrial.config import DataConfig, ModelConfig
 
 FAST = measure.Settings(resamples=20)
@@ -143,10 +142,6 @@ def test_pixel_tables_stand_beside_the_painted_face():
     assert rows["ours"]["region_auc"]["value"] == 1.0
     assert rows["face hull"]["region_auc"]["value"] == pytest.approx(0.5)
     assert rows["face hull"]["area_real"]["value"] > rows["ours"]["area_real"]["value"] == 0.0
-
-
-def run(*words):
-    return program.main([str(word) for word in words])
 
 
 def test_compare_from_the_command_line(tmp_path, capsys):

@@ -7,35 +7,7 @@ import pandas as pd
 import pytest
 
 from runtime.evaluation import tables
-
-METHODS = ("Deepfakes", "FaceSwap")
-
-
-def ffpp(frames=3, seed=0):
-    """Two originals (one swap pair), each faked by two methods under the same file name, and an actor without fakes."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for original, other in (("183", "253"), ("253", "183"), ("actor", None)):
-        videos = [("real", original, 0)]
-        videos += [(method, f"{original}_{other}", 1) for method in METHODS if other]
-        for method, video, label in videos:
-            for index in range(frames):
-                rows.append(
-                    {
-                        "dataset": "ffpp",
-                        "method": method,
-                        "compression": "c40",
-                        "video": video,
-                        "original": original,
-                        "identity": f"{original}+{other}" if other else original,
-                        "frame_index": index,
-                        "track": "0",
-                        "label": label,
-                        "score": float(np.clip(0.4 + 0.2 * label + 0.1 * rng.normal(), 0, 1)),
-                        "face_px": 90 + 100 * (original == "183"),
-                    }
-                )
-    return pd.DataFrame(rows)
+from tests.helpers.score_tables import METHODS, ffpp
 
 
 def test_the_key_tells_methods_of_one_name_apart():

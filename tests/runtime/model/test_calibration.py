@@ -142,7 +142,7 @@ def test_a_damaged_threshold_is_named(damaged):
         calibration.threshold_of_model({"threshold": damaged}, SCORING)
 
 
-# The verb.
+# The subcommand.
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def calibrate(scored, *words):
     return main(["calibrate", f"--scores={scores}", f"--model={model}", f"--labels={labels}", *words])
 
 
-def test_the_verb_stores_the_curve_and_the_domain_in_the_model(scored, capsys):
+def test_the_subcommand_stores_the_curve_and_the_domain_in_the_model(scored, capsys):
     program = saved_model.program_sha256(scored[1])
     assert calibrate(scored) == 0
     assert "10 real and 10 fake videos (1 without a score or a label left out)" in capsys.readouterr().out

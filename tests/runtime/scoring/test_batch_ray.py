@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 
 import pytest
 
 from mask_generation.parallel import processes, ray
-from runtime.scoring.batch import PoolError, WorkerSetup, finish, job_for, score_all
-from runtime.scoring.result import ScoreConfig
+from runtime.scoring.batch import PoolError
 from tests.helpers import quick_scorer
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install -e .[ray] -c constraints.txt")
 
 
-def score(tmp_path, contents, build=quick_scorer.build_obedient, timeout_s=60.0):
-    jobs = []
-    for index, content in enumerate(contents):
-        (tmp_path / f"{index}.mp4").write_text(content)
-        jobs.append(job_for(os.fsencode(tmp_path / f"{index}.mp4"), "settings"))
-    (tmp_path / "out").mkdir()
-    setup = WorkerSetup("m", True, ScoreConfig(), 1, functools.partial(finish, str(tmp_path / "out"), False), build)
-    found = dict(score_all(jobs, setup, 2, timeout_s, tmp_path / "out" / "errors.log", "local"))
-    return [found[job] for job in jobs]
+score = functools.partial(quick_scorer.score_contents, ray_address="local")
 
 
 @needs_ray

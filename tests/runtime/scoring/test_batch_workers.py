@@ -8,28 +8,14 @@ import time
 
 import pytest
 
-from runtime.scoring.batch import OutputError, PoolError, WorkerSetup, default_processes, finish, job_for, score_all
-from runtime.scoring.result import ScoreConfig
+from runtime.scoring.batch import OutputError, PoolError, default_processes
 from tests.helpers import quick_scorer
 
 
 @pytest.fixture
 def run(tmp_path):
     """contents → results in the order of the contents, scored by two workers."""
-
-    def score(contents, build=quick_scorer.build_obedient, workers=2, timeout_s=60.0, save=finish):
-        jobs = []
-        for index, content in enumerate(contents):
-            (tmp_path / f"{index}.mp4").write_text(content)
-            jobs.append(job_for(os.fsencode(tmp_path / f"{index}.mp4"), "settings"))
-        output = tmp_path / "out"
-        output.mkdir(exist_ok=True)
-        done = functools.partial(save, str(output), False)
-        setup = WorkerSetup("model", True, ScoreConfig(), threads=1, finish=done, build=build)
-        found = dict(score_all(jobs, setup, workers, timeout_s, output / "errors.log"))
-        return [found[job] for job in jobs]
-
-    return score
+    return functools.partial(quick_scorer.score_contents, tmp_path)
 
 
 def test_every_job_is_answered_once(run):
@@ -62,7 +48,7 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(run):
 
 def test_workers_that_die_while_starting_end_the_run(run):
     with pytest.raises(PoolError, match=r"SIGKILL.*memory"):
-        run(["0.1", "0.2"], build=quick_scorer.build_dying, workers=1)
+        run(["0.1", "0.2"], build=quick_scorer.build_dying, processes=1)
 
 
 def full_disk(output, overlay_video, scorer, job, result):

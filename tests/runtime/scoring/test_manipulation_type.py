@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.scoring.manipulation_type import REGIONS, attribute, box_points, measure, region_map, stability
+from runtime.scoring.manipulation_type import REGIONS, attribute, measure, region_map, stability
+from tests.helpers.drawn_videos import box_points
 
 SIDE = 128
 POINTS = box_points((20, 14, 108, 114))

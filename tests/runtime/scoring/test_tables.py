@@ -12,7 +12,7 @@ import pytest
 
 from runtime.scoring import tables
 from runtime.scoring.result import Column, VideoResult, cells, reported
-from tests.runtime.scoring.test_html import RESULTS, page, scored, unscored
+from tests.helpers.report_page import RESULTS, page, scored, unscored
 
 
 @pytest.fixture

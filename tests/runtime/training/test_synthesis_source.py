@@ -9,27 +9,6 @@ from mask_generation.synthesis import face_bank
 from runtime.training import synthesis_source
 from unet_industrial.config import FAKE_ABOVE_UINT8
 
-FIVE = np.array([[55, 62], [105, 62], [80, 90], [60, 118], [100, 118]], np.float32)
-
-
-@pytest.fixture(scope="module")
-def face_bank_file(tmp_path_factory):
-    """Six people of two sources, drawn: smooth noise with a face-sized oval."""
-    path = str(tmp_path_factory.mktemp("pool") / "pool.npz")
-    crops = []
-    for person in range(6):
-        rng = np.random.default_rng(person)
-        y, x = np.mgrid[:160, :160]
-        oval = ((x - 80) / 50) ** 2 + ((y - 85) / 65) ** 2 < 1
-        picture = (
-            rng.integers(60, 200, 3) + oval[..., None] * rng.integers(-50, 50, 3) + rng.normal(0, 6, (160, 160, 3))
-        )
-        crops.append(
-            face_bank.Crop(np.clip(picture, 0, 255).astype(np.uint8), FIVE, f"p{person}", f"s{person % 2}", "drawn", 0)
-        )
-    face_bank.save(path, crops, validation_share=0.34)
-    return path
-
 
 def config(path, **changes):
     plain = synthesis_source.SynthesisConfig(
