@@ -100,10 +100,10 @@ def reference_pipeline(csv: pathlib.Path, size: int, batch: int, cached: bool) -
         image, mask, _ = tf.io.decode_csv(line, ["", "", 0])
 
         def decoded(name: tf.Tensor) -> tf.Tensor:
-            pixels = reference_mode.decode_png(tf.io.read_file(tf.strings.join([f"{csv.parent}/", name])), 1)
+            pixels = tf.io.decode_png(tf.io.read_file(tf.strings.join([f"{csv.parent}/", name])), 1)
             return reference_mode.resize_bilinear(pixels[tf.newaxis], (size, size))[0]
 
-        return reference_mode.zero_centered(decoded(image)), reference_mode.zero_one(decoded(mask))
+        return decoded(image) / 127.5 - 1.0, decoded(mask) / 255.0
 
     def moved(number: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         return reference_mode.augment(*pair, tf.stack([number, 1]))

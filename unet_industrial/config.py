@@ -8,7 +8,6 @@ agree on live here too. Imports no TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import Any, Optional, TypeVar
 
@@ -86,9 +85,6 @@ class Config:
         values = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
-
     @classmethod
     def from_dict(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         known = {field.name for field in dataclasses.fields(cls)}
@@ -96,13 +92,6 @@ class Config:
         if unknown:
             raise ConfigError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-    @classmethod
-    def from_json(cls: type[ConfigT], text: str) -> ConfigT:
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ConfigError(f"{cls.__name__}: a JSON object is needed, not {type(values).__name__}")
-        return cls.from_dict(values)
 
 
 @dataclasses.dataclass(frozen=True)

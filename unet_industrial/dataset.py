@@ -19,7 +19,7 @@ from typing import Any, Optional, Protocol
 import numpy as np
 import tensorflow as tf
 
-from unet_industrial import records
+from unet_industrial import records, reference_mode
 from unet_industrial.augment import augment
 from unet_industrial.config import DataConfig, ModelConfig
 from unet_industrial.record_files import RecordFileError, RecordIndex, RecordReader, index_files
@@ -273,9 +273,7 @@ def finish(
     mask = fit(tf.cast(example["mask"], tf.float32), side, 1, data.reference_mode) / 255.0
     if seeds is not None:
         if data.reference_mode:
-            from unet_industrial import reference_mode as legacy
-
-            image, mask = legacy.augment(image, mask, seeds[0])
+            image, mask = reference_mode.augment(image, mask, seeds[0])
         else:
             image, mask = augment(image, mask, *seeds, data.augmentations)
     return {
@@ -291,15 +289,13 @@ def normalise(image: tf.Tensor) -> tf.Tensor:
     return image / 127.5 - 1.0
 
 
-def fit(image: tf.Tensor, side: int, channels: int, reference_mode: bool = False) -> tf.Tensor:
+def fit(image: tf.Tensor, side: int, channels: int, as_reference: bool = False) -> tf.Tensor:
     """(H,W,C) float32 → (side,side,C), bilinear, averaging when it shrinks; untouched if it has that size already."""
     image = tf.ensure_shape(image, (None, None, channels))
 
     def resized() -> tf.Tensor:
-        if reference_mode:
-            from unet_industrial import reference_mode as legacy
-
-            return legacy.resize_bilinear(image[tf.newaxis], (side, side))[0]
+        if as_reference:
+            return reference_mode.resize_bilinear(image[tf.newaxis], (side, side))[0]
         return tf.image.resize(image, (side, side), "bilinear", antialias=True)
 
     fits = tf.reduce_all(tf.shape(image)[:2] == side)

@@ -1,95 +1,16 @@
-"""TF1's centered RMSProp as a Keras optimizer: `tf.train.RMSPropOptimizer(centered=True)`, slot for slot.
+"""What Keras does not have: TF1's centered RMSProp, and a warm-up of the learning rate.
 
-Keras' own RMSprop is not equivalent: its mean square starts at zero rather than one, so its first steps are about
-3*lr*sign(gradient) where the reference takes about lr*gradient; and its epsilon is 1e-7 rather than 1e-10.
+`CenteredRMSProp` is `tf.train.RMSPropOptimizer(centered=True)`, slot for slot. Keras' own RMSprop is not equivalent:
+its mean square starts at zero rather than one, so its first steps are about 3*lr*sign(gradient) where the reference
+takes about lr*gradient; and its epsilon is 1e-7 rather than 1e-10.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Union
 
 import tensorflow as tf
-
-# Learning rates as functions of the number of finished updates (0 before the first).
-
-
-@tf.keras.utils.register_keras_serializable("unet_industrial")
-class StaircaseDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """The reference's: learning_rate * factor ^ floor(step / decay_steps). Step decay_steps - 1 still has the first."""
-
-    def __init__(self, learning_rate: float = 1e-4, factor: float = 0.8, decay_steps: int = 500) -> None:
-        super().__init__()
-        if decay_steps < 1:
-            raise ValueError(f"decay_steps={decay_steps!r}: must be at least 1")
-        self.learning_rate, self.factor, self.decay_steps = learning_rate, factor, decay_steps
-
-    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
-        drops = tf.cast(tf.cast(step, tf.int64) // self.decay_steps, tf.float32)
-        return self.learning_rate * tf.pow(tf.constant(self.factor, tf.float32), drops)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate, "factor": self.factor, "decay_steps": self.decay_steps}
-
-
-@tf.keras.utils.register_keras_serializable("unet_industrial")
-class CosineDecay(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """From `learning_rate` down half a cosine to `final_learning_rate` at `total_steps`, and that from there on."""
-
-    def __init__(self, learning_rate: float, total_steps: int, final_learning_rate: float = 0.0) -> None:
-        super().__init__()
-        if total_steps < 1:
-            raise ValueError(f"total_steps={total_steps!r}: must be at least 1")
-        self.learning_rate, self.total_steps = learning_rate, total_steps
-        self.final_learning_rate = final_learning_rate
-
-    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
-        done = tf.minimum(tf.cast(step, tf.float32) / self.total_steps, 1.0)
-        share = 0.5 * (1.0 + tf.cos(math.pi * done))
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "final_learning_rate": self.final_learning_rate,
-        }
-
-
-@tf.keras.utils.register_keras_serializable("unet_industrial")
-class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise over the first `warmup_steps` updates, times whatever `schedule` says; then `schedule` alone.
-
-    Update number n (0-based) has (n + 1) / warmup_steps of the rate, so the first does something.
-    """
-
-    def __init__(
-        self, schedule: Union[float, tf.keras.optimizers.schedules.LearningRateSchedule], warmup_steps: int
-    ) -> None:
-        super().__init__()
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps={warmup_steps!r}: must not be negative")
-        self.schedule, self.warmup_steps = schedule, warmup_steps
-
-    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
-        rate = self.schedule(step) if callable(self.schedule) else tf.constant(self.schedule, tf.float32)
-        if not self.warmup_steps:
-            return rate
-        return rate * tf.minimum((tf.cast(step, tf.float32) + 1.0) / self.warmup_steps, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        schedule = self.schedule
-        if isinstance(schedule, tf.keras.optimizers.schedules.LearningRateSchedule):
-            schedule = tf.keras.optimizers.schedules.serialize(schedule)
-        return {"schedule": schedule, "warmup_steps": self.warmup_steps}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> WarmUp:
-        schedule = config["schedule"]
-        if isinstance(schedule, dict):
-            schedule = tf.keras.optimizers.schedules.deserialize(schedule)
-        return cls(schedule, config["warmup_steps"])
 
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
@@ -161,3 +82,39 @@ class CenteredRMSProp(tf.keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
         }
+
+
+@tf.keras.utils.register_keras_serializable("unet_industrial")
+class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise over the first `warmup_steps` updates, times whatever `schedule` says; then `schedule` alone.
+
+    A schedule is a function of the number of finished updates. Update number n (0-based) has (n + 1) / warmup_steps of
+    the rate, so the first does something.
+    """
+
+    def __init__(
+        self, schedule: Union[float, tf.keras.optimizers.schedules.LearningRateSchedule], warmup_steps: int
+    ) -> None:
+        super().__init__()
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps={warmup_steps!r}: must not be negative")
+        self.schedule, self.warmup_steps = schedule, warmup_steps
+
+    def __call__(self, step: Union[int, tf.Tensor]) -> tf.Tensor:
+        rate = self.schedule(step) if callable(self.schedule) else tf.constant(self.schedule, tf.float32)
+        if not self.warmup_steps:
+            return rate
+        return rate * tf.minimum((tf.cast(step, tf.float32) + 1.0) / self.warmup_steps, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = self.schedule
+        if isinstance(schedule, tf.keras.optimizers.schedules.LearningRateSchedule):
+            schedule = tf.keras.optimizers.schedules.serialize(schedule)
+        return {"schedule": schedule, "warmup_steps": self.warmup_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
+        schedule = config["schedule"]
+        if isinstance(schedule, dict):
+            schedule = tf.keras.optimizers.schedules.deserialize(schedule)
+        return cls(schedule, config["warmup_steps"])

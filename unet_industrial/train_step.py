@@ -55,9 +55,10 @@ def make_schedule(config: TrainConfig, workers: int) -> Any:
     """Learning rate over finished updates, scaled and warmed up as configured."""
     peak = config.learning_rate * (workers if config.scale_lr else 1)
     if config.schedule == "staircase":
-        rate: Any = optimizers.StaircaseDecay(peak, config.learning_rate_decay_factor, config.learning_rate_decay_steps)
+        steps, factor = config.learning_rate_decay_steps, config.learning_rate_decay_factor
+        rate: Any = tf.keras.optimizers.schedules.ExponentialDecay(peak, steps, factor, staircase=True)
     elif config.schedule == "cosine":
-        rate = optimizers.CosineDecay(peak, config.total_steps)
+        rate = tf.keras.optimizers.schedules.CosineDecay(peak, config.total_steps)
     else:
         rate = peak
     return optimizers.WarmUp(rate, config.warmup_steps) if config.warmup_steps else rate

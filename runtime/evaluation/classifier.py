@@ -1,8 +1,7 @@
-"""Train, store and run the classifiers of `mesonet` on the same records as the segmenter: one small loop, frame-level
-BCE.
+"""Train, store and run the classifiers of `mesonet` on the segmenter's records: one small loop, frame-level BCE.
 
-The loop has no model selection: it runs the steps it is told and keeps the last weights, so nothing is picked on a test
-set.
+The loop has no model selection: it runs the steps it is given and keeps the last weights, so nothing is picked on a
+test set.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class ClassifierError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierConfig:
-    """What is trained and how. Adam with cosine decay to 0, as our own recipe has it (MesoNet's paper: Adam, 1e-3,
+    """What is trained and how. Adam with cosine decay to 0, as our own preset has it (MesoNet's paper: Adam, 1e-3,
     steps)."""
 
     architecture: str = setting("mesoinception4", "Network.", choices=ARCHITECTURES)

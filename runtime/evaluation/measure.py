@@ -1,4 +1,8 @@
-"""A normalised score table → every number with its interval, overall and by group, undecided rows both ways."""
+"""A normalised score table → every number with its interval, overall and by group, undecided rows both ways.
+
+Several detectors on the same videos (`compare`) are measured alike, and the paired bootstrap gives each one's
+difference to the first.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ from unet_industrial.metrics import SegmentationResult
 from unet_industrial.setting import same_setting, setting
 
 TREATMENTS = ("dropped", "worst")
+DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")  # to the first detector
+ROW_COLUMNS = ["key", "frame_index", "track"]
 AS_GIVEN = "as given"  # video scores that the table itself holds
 SUMMARY_PIXELS = ("iou", "iou_fake", "dice", "dice_fake", "precision", "recall", "marked_real")
 CLUSTER_COLUMNS = {"identity": "cluster", "original": "original", "video": "key"}
@@ -316,12 +322,6 @@ def evaluate(detector: Detector, settings: Settings) -> dict[str, Any]:
     return levels
 
 
-# Several detectors on the same videos: one table, and the paired bootstrap of each difference to the first.
-
-
-DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")
-
-
 def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The reference's rows with another detector's answers.
 
@@ -342,7 +342,7 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         detectors: name → detector; all with the same videos (by key), in any order. The first is the one that is
             judged.
     Returns:
-        JSON-able dict: settings, first, detectors {name: `measure.evaluate`}, video_rules {name: how video scores were
+        JSON-able dict: settings, first, detectors {name: `evaluate`}, video_rules {name: how video scores were
         made}, chance, and differences {name: {"video":
         {"common": rows both decided, "dropped": {metric: other minus first}, "worst": …}, "frame": the same where both
         have the same frames}}.
@@ -373,9 +373,6 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         "video_rules": {name: detector.rule for name, detector in detectors.items()},
         "chance": dict(CHANCE),
     }
-
-
-ROW_COLUMNS = ["key", "frame_index", "track"]
 
 
 def aligned(other: pd.DataFrame, first: pd.DataFrame) -> Optional[pd.DataFrame]:

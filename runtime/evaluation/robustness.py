@@ -1,6 +1,10 @@
 """How far an answer holds when the video is disturbed: of one file its score, of a labelled set its metrics.
 
-A detector that says "fake" at CRF 18 and "real" at CRF 28 has said little about the file, and a user should see that.
+A detector that answers "fake" at CRF 18 and "real" at CRF 28 knows little about the file, and a user should see that.
+Here is what disturbs a video (compression, scaling, dropped frames, blur, noise, re-sharing, trimming), what runs a
+detector on each disturbed copy, and what draws the curves. Everything but the disturbance under test is kept nearly
+lossless (BASE_CRF), so that a curve shows one thing at a time. Frames are read and written one at a time; memory does
+not grow with length.
 """
 
 from __future__ import annotations
@@ -24,11 +28,10 @@ from runtime.evaluation.measure import Settings
 from runtime.scoring.video_score import verdict
 from unet_industrial import files
 
-# A video file → the same video as it arrives after compression, scaling, dropped frames, blur, noise or re-sharing.
-#
-# Everything but the disturbance under test is kept nearly lossless (BASE_CRF), so that a curve shows one thing at a
-# time. Frames are read and written one at a time; memory does not grow with length.
-
+SCHEMA_VERSION = 1
+AS_GIVEN = "as given"
+SHOWN = ("auc", "paired", "tpr", "fpr")
+COLUMNS = {**report.RANKING_COLUMNS, "tpr": "TPR", "fpr": "FPR"}
 
 BASE_CRF = 12  # visually lossless at 8 bits; what is measured at it is the disturbance, not the codec
 LEAST_SIDE_PX = 16
@@ -76,7 +79,7 @@ class Disturbance:
 
 
 def disturb(source: Path, target: Path, what: Disturbance, limits: Optional[Limits] = None) -> None:
-    """Write `source` as disturbed to `target` (.mp4, H.264, no sound, at the end of the road).
+    """Write `source` as disturbed to `target` (.mp4, H.264, no sound).
 
     Raises:
         VideoError: the source cannot be read.
@@ -148,12 +151,6 @@ def write(path: Path, frames: Iterable[Frame], crf: int) -> None:
         for frame in frames:
             first_s = frame.time_s if first_s is None else first_s
             writer.write(frame.rgb, frame.time_s - first_s)
-
-
-SCHEMA_VERSION = 1
-AS_GIVEN = "as given"
-SHOWN = ("auc", "paired", "tpr", "fpr")
-COLUMNS = {**report.RANKING_COLUMNS, "tpr": "TPR", "fpr": "FPR"}
 
 
 class Answer(NamedTuple):

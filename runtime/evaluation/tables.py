@@ -14,6 +14,9 @@ Columns of a frame table (`frame_scores.csv`); those without * may be missing an
     face_px       side of the face box in source pixels        skin_tone   any label
     iou, dice     of the frame's mask; empty for reals and fakes without a mask     area   share of the crop marked
 A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
+
+The key of a video is dataset/method/compression/video. The bare file name is not enough: FaceForensics++ has a
+`183_253.mp4` under each of its methods, and merging them by name averages four different fakes into one.
 """
 
 from __future__ import annotations
@@ -31,12 +34,28 @@ from runtime.scoring import video_score
 from runtime.scoring.video_score import AggregateConfig
 from unet_industrial import files
 
-# Which rows belong together: the key of a video, its person, its original, and the groups a breakdown prints.
-#
-# The key is dataset/method/compression/video. The bare file name is not enough: FaceForensics++ has a `183_253.mp4`
-# under each of its methods, and merging them by name averages four different fakes into one.
-
-
+FRAME_TABLE = "frame_scores.csv"
+REQUIRED = ("video", "label", "score")
+PIXEL_COLUMNS = ("iou", "dice", "area")
+CALLED = "called_fake"
+DERIVED = ("key", "cluster", "face_size")
+UNDECIDED_STATE = "undecided"
+MISSING_STATE = "missing"
+_TEXT = (
+    "video",
+    "dataset",
+    "method",
+    "compression",
+    "original",
+    "identity",
+    "state",
+    "skin_tone",
+    "key",
+    "track",
+    "group",
+)
+PRODUCT_RULE = "video_score"  # what `score` does: `runtime.scoring.video_score` over the tracks of the video
+HIGHEST_FACE_MEAN = "mean of the highest face"  # over frames, the rule of SBI; takes scores on any scale
 REAL_METHOD = "real"
 KEY_COLUMNS = ("dataset", "method", "compression", "video")
 BREAKDOWNS = ("dataset", "method", "compression", "face_size", "skin_tone")
@@ -160,15 +179,6 @@ def resolve_video(name: str, keys: Iterable[str]) -> str:
     )
 
 
-FRAME_TABLE = "frame_scores.csv"
-REQUIRED = ("video", "label", "score")
-PIXEL_COLUMNS = ("iou", "dice", "area")
-CALLED = "called_fake"
-DERIVED = ("key", "cluster", "face_size")
-UNDECIDED_STATE = "undecided"
-MISSING_STATE = "missing"
-
-
 class TableError(ValueError):
     """A score table that cannot be used; the message names the file and the column."""
 
@@ -184,21 +194,6 @@ def read_csv(path: Path) -> pd.DataFrame:
     if table.empty:
         raise TableError(f"{path}: no rows")
     return table
-
-
-_TEXT = (
-    "video",
-    "dataset",
-    "method",
-    "compression",
-    "original",
-    "identity",
-    "state",
-    "skin_tone",
-    "key",
-    "track",
-    "group",
-)
 
 
 def normalise(table: pd.DataFrame, where: str = "table") -> pd.DataFrame:
@@ -298,10 +293,6 @@ def write_frames(path: Path, frames: pd.DataFrame) -> None:
 def load_frames(path: Path) -> pd.DataFrame:
     """A normalised frame (or video) table from CSV."""
     return normalise(read_csv(Path(path)), str(path))
-
-
-PRODUCT_RULE = "video_score"  # what `score` does: `runtime.scoring.video_score` over the tracks of the video
-HIGHEST_FACE_MEAN = "mean of the highest face"  # over frames, the rule of SBI; takes scores on any scale
 
 
 def video_rule(frames: pd.DataFrame) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
-
-import numpy as np
 
 from mask_generation.parallel.processes import cpu_cores
 from runtime.training.distributed import Workers
@@ -43,7 +40,7 @@ def configure(workers: Workers, config: TrainConfig, threads: int = 0) -> str:
         tf.config.threading.set_inter_op_parallelism_threads(max(2, own_threads) if gpus else own_threads)
     tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
     set_precision(config.amp)
-    seed_everything(config.seed)
+    tf.keras.utils.set_random_seed(config.seed % 2**32)  # the same on all workers, whose weights then start equal
     deterministic = config.deterministic if config.deterministic is not None else not gpus
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -63,12 +60,3 @@ def set_precision(amp: str) -> None:
     import tensorflow as tf
 
     tf.keras.mixed_precision.set_global_policy(_POLICIES[amp])
-
-
-def seed_everything(seed: int) -> None:
-    """One seed for Python, NumPy and TensorFlow; the same on all workers, whose weights then start equal anyway."""
-    import tensorflow as tf
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    tf.keras.utils.set_random_seed(seed % 2**32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tests.reference import original
 from tests.reference.common import Check, Reference, reference_network, replace_head
 from unet_industrial import reference_mode
 from unet_industrial.losses import get_loss
@@ -68,7 +69,7 @@ def _decoded(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Through a PNG file's bytes, as the reference reads them."""
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    return reference_mode.decode_png(tf.io.encode_png(pixels), channels).numpy()
+    return original.decode_png(tf.io.encode_png(pixels), channels).numpy()
 
 
 def preprocessing() -> list[Check]:
@@ -78,7 +79,7 @@ def preprocessing() -> list[Check]:
         masks = np.stack([_decoded(mask, channels) for mask in arrays[f"{tag}_source_masks"]])
         labels = arrays[f"{tag}_source_labels"]
         masks[labels == 0] = 0  # clean images have no mask file
-        images, masks = reference_mode.preprocess(images, masks, (side, side))
+        images, masks = original.preprocess(images, masks, (side, side))
         checks += [
             arrays.absolute(f"{tag}_images", images, 1e-6),
             arrays.absolute(f"{tag}_masks", masks, 1e-6),
@@ -87,25 +88,25 @@ def preprocessing() -> list[Check]:
     turned = [reference_mode.flip_and_turn(arrays["aug_input"], flip, turns) for flip, turns in arrays["aug_flip_k"]]
     thresholds = arrays["binarise_input"].ravel()[:8]  # its first row holds the reference's thresholds
     table = arrays["count_steps_unit_samples_iter_batch_steps_epochs"]
-    units = reference_mode.ITER_UNITS
-    steps = [[*row[:4], *reference_mode.count_steps(units[row[0]], *(int(v) for v in row[1:4]))] for row in table]
+    units = original.ITER_UNITS
+    steps = [[*row[:4], *original.count_steps(units[row[0]], *(int(v) for v in row[1:4]))] for row in table]
     return [
         *checks,
         arrays.exact("aug_output", np.stack(turned)),
         arrays.absolute("aug_frequency_flip_k0_k1_k2_k3", _frequencies(), 0.04),
         arrays.absolute("rgb_png_decoded_1ch", _decoded(arrays["rgb_png_pixels"], 1), 1.0),
         arrays.exact("grey_png_decoded_3ch", _decoded(arrays["grey_png_pixels"], 3)),
-        arrays.exact("binarise_none", reference_mode.binarise(arrays["binarise_input"]).numpy()),
+        arrays.exact("binarise_none", original.binarise(arrays["binarise_input"]).numpy()),
         arrays.exact(
             "binarise_at_thresholds",
-            np.stack([reference_mode.binarise(arrays["binarise_input"], float(t)).numpy() for t in thresholds]),
+            np.stack([original.binarise(arrays["binarise_input"], float(t)).numpy() for t in thresholds]),
         ),
         arrays.exact("count_steps_unit_samples_iter_batch_steps_epochs", steps),
     ]
 
 
 def _frequencies() -> np.ndarray:
-    """How often `legacy.augment` flips, and how often it turns 0, 1, 2 and 3 times, read off a lopsided picture."""
+    """How often `augment` flips, and how often it turns 0, 1, 2 and 3 times, read off a lopsided picture."""
     picture = tf.reshape(tf.range(4, dtype=tf.float32), (2, 2, 1))
     outcomes = {
         reference_mode.flip_and_turn(picture, flip, turns).numpy().tobytes(): (flip, turns)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tests.reference import original
 from tests.reference.common import Check, Reference, recipe_variables, reference_network
-from unet_industrial import reference_mode
 from unet_industrial.config import ACTIVATIONS, WEIGHT_INITS
 from unet_industrial.unet import build_unet, reference_variable_names
 
@@ -135,7 +135,7 @@ def crop_pad() -> list[Check]:
     arrays, checks = Reference("forward_crop_pad_512"), []
     model = reference_network("tiny_c1")
     for tag in ("in480x500", "in600x540"):
-        padded = reference_mode.crop_or_pad(reference_mode.zero_centered(arrays[f"{tag}_input_u8"])).numpy()
+        padded = original.crop_or_pad(original.zero_centered(arrays[f"{tag}_input_u8"])).numpy()
         logits = model(padded).numpy()
         mask = _sigmoid(logits).astype(np.float64)
         checks += [

