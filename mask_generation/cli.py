@@ -30,8 +30,8 @@ from unet_industrial.setting import Setting, settings_of
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
-ConfigT = TypeVar("ConfigT")
 _BUILT_IN = ("flagfile", "undefok")  # absl's own way to read flags from a file
+ConfigT = TypeVar("ConfigT")
 
 
 class UsageError(Exception):
@@ -40,38 +40,6 @@ class UsageError(Exception):
 
 class Failure(Exception):
     """The work cannot be done, and it is not a bug; the message says what to do. Exit code 1."""
-
-
-class Alias(flags.Flag):
-    """An earlier name of a flag: it sets the flag, is not listed in the help, and its use is reported.
-
-    Attributes:
-        moved: what was handed over: the flag and the value, in order.
-        quiet: the name is here to stay, so nothing is reported.
-    """
-
-    def __init__(self, name: str, target: flags.Flag, quiet: bool) -> None:
-        self.moved: list[tuple[flags.Flag, Any]] = []
-        self.target, self.quiet = target, quiet
-        help_string = f"An earlier name of --{target.name}."
-        super().__init__(target.parser, target.serializer, name, None, help_string, boolean=target.boolean)
-
-    def parse(self, argument: Any) -> None:
-        super().parse(argument)
-        hand_over(self, self.target, argument)
-
-
-def alias(name: str, target: str, quiet: bool = False) -> None:
-    """Accept `name` as another name of the flag `target`."""
-    flags.DEFINE_flag(Alias(name, flags.FLAGS[target], quiet))
-
-
-def hand_over(old: Any, target: flags.Flag, argument: Any) -> None:
-    """Set `target` from what was given as `old`, unless it was given by its own name too; `_parse` compares the two."""
-    set_by_us = sum(flag is target for flag, _ in old.moved)
-    old.moved.append((target, target.parser.parse(argument)))
-    if target.present == set_by_us:
-        target.parse(argument)
 
 
 class Subcommand(NamedTuple):
@@ -269,6 +237,38 @@ def numbers(name: str) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(f"--{name}={item}: NAME=NUMBER is needed") from error
     return found
+
+
+class Alias(flags.Flag):
+    """An earlier name of a flag: it sets the flag, is not listed in the help, and its use is reported.
+
+    Attributes:
+        moved: what was handed over: the flag and the value, in order.
+        quiet: the name is here to stay, so nothing is reported.
+    """
+
+    def __init__(self, name: str, target: flags.Flag, quiet: bool) -> None:
+        self.moved: list[tuple[flags.Flag, Any]] = []
+        self.target, self.quiet = target, quiet
+        help_string = f"An earlier name of --{target.name}."
+        super().__init__(target.parser, target.serializer, name, None, help_string, boolean=target.boolean)
+
+    def parse(self, argument: Any) -> None:
+        super().parse(argument)
+        hand_over(self, self.target, argument)
+
+
+def alias(name: str, target: str, quiet: bool = False) -> None:
+    """Accept `name` as another name of the flag `target`."""
+    flags.DEFINE_flag(Alias(name, flags.FLAGS[target], quiet))
+
+
+def hand_over(old: Any, target: flags.Flag, argument: Any) -> None:
+    """Set `target` from what was given as `old`, unless it was given by its own name too; `_parse` compares the two."""
+    set_by_us = sum(flag is target for flag, _ in old.moved)
+    old.moved.append((target, target.parser.parse(argument)))
+    if target.present == set_by_us:
+        target.parse(argument)
 
 
 def _chosen(config: type, names: tuple[str, ...]) -> Iterator[tuple[dataclasses.Field[Any], Setting, str]]:

@@ -154,7 +154,7 @@ class VideoReader:
     def _check_expired(self) -> None:
         limit = self.limits.timeout_s
         if self._file.expired or (limit is not None and self.stats.seconds > limit):
-            raise VideoError(self.path, TIMEOUT, f"decoding took longer than {limit:g} s (--timeout_s)")
+            raise VideoError(self.path, TIMEOUT, f"decoding took longer than {limit:g} s (--decode_limit_s)")
 
     def frames(self, indices: Optional[Collection[int]] = None, stride: int = 1) -> Iterator[Frame]:
         """Frames in order of display. Those not asked for are decoded, as later ones depend on them, but not converted.

@@ -95,7 +95,7 @@ def configurations() -> tuple[ModelConfig, DataConfig, TrainConfig]:
 
 
 def _given_precision() -> dict[str, str]:
-    """{"amp": …} if the user said anything about precision."""
+    """{"amp": …} if precision was given."""
     values = flags.FLAGS
     if values.amp is None and not values["amp_type"].present:
         return {}

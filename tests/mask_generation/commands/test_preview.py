@@ -65,8 +65,8 @@ def test_records_of_one_split_or_method_are_shown(folder, tmp_path, capsys, argu
     output = tmp_path / "sheet.png"
     code = command.main(["preview", f"--records={folder}", f"--output={output}", "--count=50", *arguments])
     assert code == (0 if count else 1)
-    said = capsys.readouterr()
-    assert (f"{count} examples" if count else "no records in it of the split test") in said.out + said.err
+    shown = capsys.readouterr()
+    assert (f"{count} examples" if count else "no records in it of the split test") in shown.out + shown.err
 
 
 def test_pairs_are_masked_and_shown_without_records(tmp_path, monkeypatch, capsys):
@@ -80,7 +80,7 @@ def test_pairs_are_masked_and_shown_without_records(tmp_path, monkeypatch, capsy
     assert not list(tmp_path.glob("*.tfrecord"))
 
 
-def test_wrong_commands_are_told_so(folder, tmp_path, capsys):
+def test_wrong_commands_are_refused(folder, tmp_path, capsys):
     assert command.main(["preview", f"--records={folder}", "--output=sheet.jpg"]) == 2
     assert command.main(["preview"]) == 2
     assert command.main(["preview", f"--records={tmp_path}"]) == 1

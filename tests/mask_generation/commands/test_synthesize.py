@@ -78,7 +78,7 @@ def test_the_training_split_another_seed_and_difficulty_give_other_pictures(synt
         (["--num_pairs=0"], "num_pairs"),
     ],
 )
-def test_what_cannot_be_made_is_said(synthesize, capsys, words, message):
+def test_what_cannot_be_made_is_a_usage_error(synthesize, capsys, words, message):
     call, folder, _ = synthesize
     folder.mkdir()
     (folder / "val.settings.json").write_text(json.dumps({"seed": 0}))

@@ -170,7 +170,7 @@ def test_no_permission():
         (Limits(max_height=47), types.UNSUPPORTED, "over the limit of 8192x47"),
         (Limits(max_duration_s=3), types.UNSUPPORTED, "4 s long, over the limit of 3 s (--max_duration_s)"),
         (Limits(max_bytes=1000), types.UNSUPPORTED, "over the limit of 1000 (--max_bytes)"),
-        (Limits(timeout_s=0), types.TIMEOUT, "decoding took longer than 0 s (--timeout_s)"),
+        (Limits(timeout_s=0), types.TIMEOUT, "decoding took longer than 0 s (--decode_limit_s)"),
     ],
 )
 def test_limits_are_kept_and_named(clip, limits, state, reason):

@@ -129,7 +129,7 @@ def parsed(monkeypatch):
 
 
 @pytest.mark.parametrize("name, old, new, value", RENAMED)
-def test_an_earlier_name_sets_the_new_one_and_says_so(parsed, capsys, name, old, new, value):
+def test_an_earlier_name_sets_the_new_one_and_is_reported(parsed, capsys, name, old, new, value):
     code, found = parsed(name, *needed(name, new), f"--{old}={value}")
     assert code == cli.OK
     assert capsys.readouterr().err == f"deepfake-unet {name}: --{old} is now --{new}\n"
@@ -159,9 +159,9 @@ def test_preview_takes_a_part_of_the_data_and_by_its_value_the_earlier_policy(pa
 
 def test_a_face_bank_was_a_pool(capsys):
     assert main(["mask", "pool", "--help"]) == cli.OK
-    said = capsys.readouterr()
-    assert said.err == "deepfake-unet mask: pool is now face_bank\n"
-    assert "Usage: deepfake-unet mask face_bank" in said.out
+    shown = capsys.readouterr()
+    assert shown.err == "deepfake-unet mask: pool is now face_bank\n"
+    assert "Usage: deepfake-unet mask face_bank" in shown.out
 
 
 def test_a_name_means_one_thing_and_has_one_default():

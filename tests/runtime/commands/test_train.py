@@ -1,4 +1,4 @@
-"""`python -m runtime train`: the reference's flags and modes, mistakes said at once, and life without Horovod."""
+"""`train`: the reference's flags and modes, mistakes reported at once, and life without Horovod."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def test_precision(settings_of, words, expected):
     assert settings_of("--output=r", *words)[2].amp == expected
 
 
-def test_the_old_command_line_without_a_verb_still_trains(capsys):
+def test_the_references_command_line_without_a_subcommand_still_trains(capsys):
     assert main(["--exec_mode=trian", "--output=r"]) == cli.USAGE
     assert "train_and_evaluate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (["--batch_sizes=3"], "unknown flag --batch_sizes; did you mean --batch_size"),
         (["--dataset_classID=1"], "unknown flag --dataset_classID"),
@@ -110,16 +110,16 @@ def test_the_old_command_line_without_a_verb_still_trains(capsys):
         ([], "--data_dir is needed"),
     ],
 )
-def test_mistakes_are_said_at_once_with_what_is_allowed(capsys, tmp_path, words, said):
+def test_mistakes_are_reported_at_once_with_what_is_allowed(capsys, tmp_path, words, message):
     results = tmp_path / "results"
     assert main(["train", f"--output={results}", *words]) == cli.USAGE
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
     assert not results.exists()
 
 
-def test_mistakes_are_said_before_tensorflow_is_loaded():
+def test_mistakes_are_reported_before_tensorflow_is_loaded():
     code = (
         "import sys; from runtime.__main__ import main; "
         "code = main(['train', '--output=r', '--batch_size=0']); "
@@ -128,7 +128,7 @@ def test_mistakes_are_said_before_tensorflow_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 2
 
 
-def test_missing_records_are_said(tmp_path, capsys):
+def test_missing_records_are_reported(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["train", f"--output={tmp_path}", f"--data_dir={tmp_path / 'empty'}"]) == cli.FAILED
     assert "no record files for split 'train'" in capsys.readouterr().err

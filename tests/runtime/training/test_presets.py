@@ -65,13 +65,15 @@ def test_a_flag_outranks_a_preset_even_with_the_default_as_its_value(settings_of
     assert (train.optimizer, model.features) == ("rmsprop", "rgb")
 
 
-def test_shipped_is_what_the_weights_say_they_were_trained_with(settings_of):
+def test_shipped_is_what_the_weights_record_of_their_training(settings_of):
     training = json.loads((ROOT / "runtime/model/weights/model.json").read_text("utf-8"))
     model, data, train, synthesis = settings_of("--preset=shipped", "--face_bank=b.npz")
     assert model.to_dict() == training["model"]
     assert data.to_dict() == training["training"]["data"]
-    told = training["training"]["train"]
-    assert {name for name, value in train.to_dict().items() if value != told[name]} == {"amp"}  # the machine's matter
+    recorded = training["training"]["train"]
+    assert {name for name, value in train.to_dict().items() if value != recorded[name]} == {
+        "amp"
+    }  # the machine's matter
     source = training["training"]["source"]
     assert {name: getattr(synthesis, name) for name in ("size", "picture_size", "seed", "mix", "ramp_images")} == {
         name: source[name] for name in ("size", "picture_size", "seed", "mix", "ramp_images")

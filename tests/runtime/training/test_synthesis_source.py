@@ -12,7 +12,7 @@ from unet_industrial.config import FAKE_ABOVE_UINT8
 
 def config(path, **changes):
     plain = synthesis_source.SynthesisConfig(
-        face_bank=path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, processes=0
+        path, size=64, seed=3, mix={"compress": 0.0, "recorded": 0.0}, ramp_images=0, processes=0
     )
     return dataclasses.replace(plain, **changes)
 
@@ -98,7 +98,7 @@ def test_validation_shows_people_held_out_at_full_size(face_bank_file, tmp_path)
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_pool_that_is_none_is_named(tmp_path):
+def test_a_file_that_is_no_face_bank_is_named(tmp_path):
     path = tmp_path / "pool.npz"
     path.write_bytes(b"no pool")
     with pytest.raises(face_bank.FaceBankError, match=r"pool\.npz.*`mask face_bank`"):
