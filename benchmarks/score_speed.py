@@ -73,11 +73,11 @@ def _timed(work: Callable[[], Any]) -> tuple[float, float]:
 def in_process(model: str, clip: str) -> dict[str, Any]:
     """In a fresh process: start-up, one warm score with its stages, and each part alone."""
     start, start_cpu = time.perf_counter(), time.process_time()
-    from runtime.scoring.batch import WorkerSetup, build_scorer
+    from runtime.scoring.batch import ScorerSetup, build_scorer
     from runtime.scoring.result import ScoreConfig
 
     config = ScoreConfig(frames=FRAMES)
-    scorer = build_scorer(WorkerSetup(model, True, config, os.cpu_count() or 1, lambda *_: None, build_scorer))
+    scorer = build_scorer(ScorerSetup(model, True, config, os.cpu_count() or 1, lambda *_: None, build_scorer))
     ready, ready_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     scorer.score(clip)
     first, first_cpu = time.perf_counter() - start, time.process_time() - start_cpu
@@ -118,7 +118,7 @@ def in_process(model: str, clip: str) -> dict[str, Any]:
 
 
 def folder_run(model: str, clips: Path, cores: int, out: Path) -> dict[str, float]:
-    """A whole `score` command on the first `cores` cores; its seconds and CPU seconds, its workers' included."""
+    """A whole `score` command on the first `cores` cores; its seconds and CPU seconds, child processes included."""
     allowed = set(sorted(os.sched_getaffinity(0))[:cores])
     before, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     words = [f"--input={clips}", f"--model={model}", f"--output={out}", "--trust_model"]

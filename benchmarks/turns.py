@@ -1,4 +1,4 @@
-"""A worker of `benchmarks.speed`: works when asked to, so that several can take turns on one busy machine.
+"""A contestant of `benchmarks.speed`: works when asked to, so that several can take turns on one busy machine.
 
 Imports nothing but the standard library: the plain script must not see the product's settings.
 """

@@ -43,7 +43,7 @@ KINDS = {
 SIDES_PX = (70.0, 260.0)  # of the face's box
 HIDDEN, EPOCHS, BATCH, CELLS_A_SAMPLE = 24, 8, 2048, 1500
 CLEAN_WEIGHT = 1.0  # of a cell in an untouched pair; a faked pair's cells weigh 0.15 over its faked share
-NOISE = 0.15  # on standardised features while fitting, against learning the fitted people by heart
+NOISE = 0.15  # on standardised features while fitting, against overfitting to the fitted people
 
 
 class Source(NamedTuple):

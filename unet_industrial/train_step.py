@@ -129,7 +129,7 @@ class TrainStep:
             stop: float scalar, above 0 when this worker was asked to stop.
             detailed: bool scalar: work out `dice` too, which costs a few per cent of a step; else it is 0.
         Returns:
-            Scalars, equal on all workers unless said otherwise: `loss` (all terms), `mask_loss`, `image_loss`,
+            Scalars, equal on all workers unless noted otherwise: `loss` (all terms), `mask_loss`, `image_loss`,
             `dice_loss`, `pair_loss`, `l2`, `gradient_norm`, `dice` (one value a threshold of `metrics.THRESHOLDS`),
             `finite` (bool: False means that nothing was updated and training cannot go on), `own_finite` (this worker's
             own images and logits; a ReLU may hide a NaN from the loss),

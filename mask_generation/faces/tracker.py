@@ -18,7 +18,7 @@ from mask_generation.video.types import Frame
 PATIENCE_S = 0.1  # after a detection that missed an expected face, before the next one
 MIN_IOU = 0.25  # less overlap and it is another face, unless it is close and of the same size
 SAME_FACE_IOU = 0.5  # two tracks that overlap more have run into one face
-CUT_LEVEL = 40.0  # mean grey difference of two thumbnails that tells a cut from a movement
+CUT_LEVEL = 40.0  # mean grey difference of two thumbnails that distinguishes a cut from a movement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Track:
 
 
 class FaceTracker:
-    """Feed frames in order; each call says who is where. Keeps boxes, not frames.
+    """Feed frames in order; each call returns who is where. Keeps boxes, not frames.
 
     Args:
         detect_every_s: time between two full detections; frames further apart than that are all detected in full.

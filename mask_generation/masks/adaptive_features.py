@@ -1,4 +1,4 @@
-"""Two frames → what may tell a faked pixel from the codec's noise, on a grid that fits the face.
+"""Two frames → what may distinguish a faked pixel from the codec's noise, on a grid that fits the face.
 
 Fake and original were compressed apart, so they differ everywhere, most along edges. With d the signed difference, G a
 Gaussian:
@@ -31,8 +31,8 @@ FINE = 0.012  # Gaussian, as a share of the side, that parts shift from texture;
 LOW_SIGMAS, HIGH_SIGMAS = (0.0, 1.0, 2.5, 6.0), (1.0, 3.0)  # in cells
 QUANTILE = 0.9
 FLOOR_LOW, FLOOR_HIGH = 0.3, 0.5  # least noise in grey levels, for lossless material
-ENVELOPE = 25  # cells: window of the running maximum that says how strong the manipulation is nearby
-NOISE_BINS, ENOUGH_CELLS = 8, 400  # fewer cells outside the face than this say little about the codec
+ENVELOPE = 25  # cells: window of the running maximum: how strong the manipulation is nearby
+NOISE_BINS, ENOUGH_CELLS = 8, 400  # with fewer cells outside the face the codec cannot be measured
 FEATURES = 22
 
 

@@ -102,7 +102,7 @@ def measure(path: str, outcome: ClipOutcome, limits: Limits) -> Optional[float]:
     Raises:
         VideoError: it cannot be opened or holds no frame.
     """
-    with VideoReader(path, limits) as reader:  # the first picture tells the size as shown, not as coded
+    with VideoReader(path, limits) as reader:  # the first picture has the size as shown, not as coded
         first = next(iter(reader.greys()), None)
         outcome.height, outcome.width = (0, 0) if first is None else first.shape[:2]
     with VideoReader(path, limits) as reader:

@@ -92,7 +92,7 @@ def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: flo
     Args:
         difficulty: 0 to 1. Beside the manipulation's own, it scales how often and how strongly pictures are compressed
             and covered: trained on full compression from the start, a network learned nothing in 16,000 images;
-            without it, to tell real from fake in 4,000.
+            without it, to separate real from fake in 4,000.
     """
     mix = mix or Mix()
     rng = np.random.default_rng([seed, index])

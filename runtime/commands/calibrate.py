@@ -70,7 +70,7 @@ def _calibrate(
     known = videos.assign(label=labels)
     known = known[known["label"].notna() & known["score"].notna()]
     config = document["config"]
-    scoring = scoring_of(saved_model.identity(sha256, metadata), config)
+    scoring = scoring_of(saved_model.fingerprint(sha256, metadata), config)
     scores, truth = known["score"].tolist(), known["label"].astype(int).tolist()
     fitted = calibration.fit(scores, truth, scoring, method)
     metadata[calibration.KEY] = fitted.to_dict()

@@ -20,7 +20,7 @@ from mask_generation import cli
 from mask_generation.cli import FAILED, OK, Failure, UsageError
 from runtime.commands import demo_clips
 
-MARKER = ".deepfake-demo"  # says that a folder is ours to delete
+MARKER = ".deepfake-demo"  # in a folder that is ours to delete
 # On top of the preset, 128 px crops: two minutes on two cores are enough for the demo's coarse fakes. Mirrored only:
 # blur, noise and JPEG hide what gives a fake away, and with them a run this short learns where faces are and no more.
 TRAINING = (
@@ -114,7 +114,7 @@ def report(videos_csv: Path, evaluation_json: Path) -> bool:
     print(
         "Every fake ranks above every real."
         if separated
-        else "The fakes are NOT all ranked above the reals: this run did not learn to tell them apart."
+        else "The fakes are NOT all ranked above the reals: this run did not learn to separate them."
     )
     if evaluation_json.exists():
         _print_mask_numbers(json.loads(evaluation_json.read_text("utf-8")))
@@ -124,9 +124,9 @@ def report(videos_csv: Path, evaluation_json: Path) -> bool:
 def _print_mask_numbers(evaluation: Mapping[str, Any]) -> None:
     print(
         f"Over {evaluation['crops']} crops: frame AUC {evaluation['frame_auc']:.3f}, video AUC "
-        f"{evaluation['video_auc']:.3f}, fake above its own original in {evaluation['paired']:.0%}; mask IoU on fakes "
-        f"{evaluation['iou_fake']:.3f}, area marked on reals {evaluation['marked_real']:.1%}. A drawn person and six "
-        "clips: this shows that the pipeline works, not how good a detector is."
+        f"{evaluation['video_auc']:.3f}, pairwise accuracy {evaluation['paired']:.0%}; mask IoU on fakes "
+        f"{evaluation['iou_fake']:.3f}, pixel FPR on reals {evaluation['marked_real']:.1%}. A drawn person and "
+        "six clips: this shows that the pipeline works, not how good a detector is."
     )
 
 

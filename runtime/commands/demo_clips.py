@@ -78,8 +78,8 @@ def unseen_pairs(count: int, size: int, detector: FaceDetector) -> list[Pair]:
         assert cut is not None, person  # both faces are large and well inside
         crops.append(face_bank.Crop(*cut, person, person, person, 0))
     with tempfile.TemporaryDirectory() as folder:
-        face_bank.save(f"{folder}/pool.npz", crops, 0.0, 0)
-        people = face_bank.load(f"{folder}/pool.npz", "train", None)
+        face_bank.save(f"{folder}/faces.npz", crops, 0.0, 0)
+        people = face_bank.load(f"{folder}/faces.npz", "train", None)
     return [make_pair(people, UNSEEN_SEED, index, size, 1.0, UNSEEN_MIX) for index in range(count)]
 
 

@@ -22,14 +22,14 @@ from runtime.commands.flags import define_packaged_model
 from runtime.model.calibration import CalibrationError
 from runtime.model.saved_model import ModelError, default_model
 from runtime.scoring.abstention import Thresholds
-from runtime.scoring.batch import FILE_LIMIT_S, Found, InputError, PoolError, find_videos, score_folder, sole_run
+from runtime.scoring.batch import FILE_LIMIT_S, Found, InputError, ScoringError, find_videos, score_folder, sole_run
 from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
 from runtime.scoring.video_score import AggregateConfig
 
 NOTICE_CHARACTERS = 500
 LIMITS = ("max_width", "max_height", "max_duration_s", "max_bytes")  # decoding's own is under that of the whole file
-USER_ERRORS = (ModelError, CalibrationError, InputError, PoolError, PermissionError)
+USER_ERRORS = (ModelError, CalibrationError, InputError, ScoringError, PermissionError)
 
 
 def define_flags() -> None:

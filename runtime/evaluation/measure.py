@@ -294,7 +294,7 @@ def summary(detector: Detector) -> dict[str, Any]:
         "fake_clips": int(videos["label"].sum()),
         "frame_auc": metrics.auc(labels, scores),
         "video_auc": metrics.auc(videos["label"].to_numpy(), videos["score"].to_numpy()),
-        "paired": metrics.paired_score(scores[pairs[:, 0]], scores[pairs[:, 1]]),
+        "paired": metrics.pairwise_accuracy(scores[pairs[:, 0]], scores[pairs[:, 1]]),
         "pairs": len(pairs),
         "mean_score_real": metrics.weighted_mean(scores[labels == 0]),
         "mean_score_fake": metrics.weighted_mean(scores[labels == 1]),

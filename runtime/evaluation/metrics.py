@@ -145,7 +145,9 @@ def reals_needed(limit: float) -> int:
     return int(np.ceil(1 / limit))
 
 
-def paired_score(fake_scores: np.ndarray, original_scores: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
+def pairwise_accuracy(
+    fake_scores: np.ndarray, original_scores: np.ndarray, weights: Optional[np.ndarray] = None
+) -> float:
     """Share of pairs in which the fake outscores its own original, ties half; NaN without pairs.
 
     Row i of both is one frame index and box, so source and compression are the same on both sides.

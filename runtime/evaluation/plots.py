@@ -1,7 +1,7 @@
 """Plots of an evaluation, drawn off screen (Agg): ROC, precision-recall, reliability, score histograms, robustness.
 
 Every function takes arrays, writes one PNG atomically and returns its path. Undecided rows must be gone already.
-Colours are Okabe and Ito's, which colour-blind readers tell apart; line styles repeat the distinction for grey prints.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish; line styles repeat it for grey prints.
 """
 
 from __future__ import annotations

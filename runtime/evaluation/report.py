@@ -421,7 +421,9 @@ def summary_markdown(summary: Mapping[str, Any], title: str) -> str:
         for name, value in summary.items()
         if name not in ("by_threshold", "mask_threshold")
     ]
-    note = f"Masks are cut at {summary['mask_threshold']}; chance is 0.5 for both AUCs and for `paired`."
+    note = (
+        f"Masks are cut at {summary['mask_threshold']}; chance is 0.5 for both AUCs and pairwise accuracy (`paired`)."
+    )
     return f"## {cell(title)}\n\n{markdown.table(('number', 'value'), rows)}\n{note}\n"
 
 

@@ -152,36 +152,36 @@ def fit_threshold(
     scores: Sequence[float],
     labels: Sequence[int],
     scoring: Mapping[str, Any],
-    max_false_alarms: float,
-    max_misses: float,
+    max_fpr: float,
+    max_fnr: float,
 ) -> dict[str, Any]:
-    """The lowest video threshold at which no more than that share of these real videos is called fake, and the highest
-    below which no more than that share of these fakes is called real. What lies between is unclear.
+    """The lowest video threshold with at most that false-positive rate on these real videos, and the highest one below
+    which at most that false-negative rate of these fakes lies. What lies between is unclear.
 
     Args:
-        labels: 1 fake, 0 real. max_false_alarms, max_misses: shares in [0, 1).
+        labels: 1 fake, 0 real. max_fpr, max_fnr: rates in [0, 1).
     Returns:
-        What model.json holds: threshold, real_below (at most the threshold), the shares asked for, the reals and fakes
+        What model.json holds: threshold, real_below (at most the threshold), the rates asked for, the reals and fakes
         fitted on, how many of each score above the one and below the other, and the `scoring` it belongs to.
     Raises:
-        CalibrationError: fewer than MIN_PER_CLASS of a class, or a share outside [0, 1).
+        CalibrationError: fewer than MIN_PER_CLASS of a class, or a rate outside [0, 1).
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     reals, fakes = np.sort(x[y == 0])[::-1], np.sort(x[y == 1])
     _check_counts({"real": len(reals), "fake": len(fakes)})
-    for name, share in (("max_false_alarms", max_false_alarms), ("max_misses", max_misses)):
-        if not 0 <= share < 1:
-            raise CalibrationError(f"{name}={share}: must lie in 0..1, below 1")
-    highest_real = reals[int(max_false_alarms * len(reals) + 1e-9)]
-    lowest_fake = fakes[int(max_misses * len(fakes) + 1e-9)]
+    for name, rate in (("max_fpr", max_fpr), ("max_fnr", max_fnr)):
+        if not 0 <= rate < 1:
+            raise CalibrationError(f"{name}={rate}: must lie in 0..1, below 1")
+    highest_real = reals[int(max_fpr * len(reals) + 1e-9)]
+    lowest_fake = fakes[int(max_fnr * len(fakes) + 1e-9)]
     # Half-way to the next score, so that the last digits of the same video's score on another machine decide nothing.
     threshold = float(np.clip((highest_real + x[x > highest_real].min(initial=1)) / 2, *_THRESHOLDS))
     real_below = min(threshold, float((lowest_fake + x[x < lowest_fake].max(initial=0)) / 2))
     return {
         "threshold": threshold,
         "real_below": real_below,
-        "max_false_alarms": max_false_alarms,
-        "max_misses": max_misses,
+        "max_false_alarms": max_fpr,  # these two keys are older than the words FPR and FNR here
+        "max_misses": max_fnr,
         "videos": {"real": len(reals), "fake": len(fakes)},
         "above": {"real": int((reals > threshold).sum()), "fake": int((fakes > threshold).sum())},
         "below": {"real": int((reals < real_below).sum()), "fake": int((fakes < real_below).sum())},
@@ -204,8 +204,8 @@ def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) 
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"the model's threshold is damaged ({error!r}); run `calibrate` again") from error
     if not 0 <= real_below <= threshold < 1:
-        said = f"the model's thresholds are {real_below} and {threshold}, not rising between 0 and 1"
-        raise CalibrationError(f"{said}; run `calibrate` again")
+        problem = f"the model's thresholds are {real_below} and {threshold}, not rising between 0 and 1"
+        raise CalibrationError(f"{problem}; run `calibrate` again")
     return (threshold, real_below) if fits else None
 
 

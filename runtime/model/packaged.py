@@ -59,7 +59,7 @@ def read_weights() -> list[np.ndarray]:
 
 
 def read_description() -> dict[str, Any]:
-    """What model.json says: configuration, training, calibration, thresholds, figures."""
+    """What model.json holds: configuration, training, calibration, thresholds, figures."""
     return json.loads(METADATA_FILE.read_text("utf-8"))
 
 
@@ -149,7 +149,9 @@ def _build(cache: Path, version: str) -> Path:
         folder = cache / f"{version}-{saved_model.program_sha256(temporary / 'model')[:16]}"
         try:
             saved_model.pin(temporary / "model", _origin(folder))
-        except OSError as error:  # it cannot be told from a foreign one later, so it is for this process alone
+        except (
+            OSError
+        ) as error:  # later it could not be distinguished from a foreign one, so it is for this process alone
             log.warning("%s: %s; the model is built anew at every start", saved_model.pin_file(), error.strerror)
             folder = _unpinned[version] = _own_folder() / version
         if folder.is_symlink() or folder.is_file():  # what _find passed over

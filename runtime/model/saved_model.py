@@ -2,7 +2,7 @@
 
 A SavedModel is a program: loading one from a stranger is running the stranger's code (TensorFlow's SECURITY.md). So a
 model is loaded only if it came with this installation (`default_model`), or its hash is among those that this user's
-own `export` pinned on this machine (`pin`), or the caller says `trust=True` (`--trust_model`). Every subcommand and
+own `export` pinned on this machine (`pin`), or the caller passes `trust=True` (`--trust_model`). Every subcommand and
 `runtime.score_video` come through here.
 """
 
@@ -185,9 +185,9 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
     return content, hashlib.sha256(data).hexdigest()
 
 
-def identity(sha256: str, metadata: Mapping[str, Any]) -> str:
-    """What a calibration names a model by: the hash of its weights, which is the same wherever the SavedModel is built
-    anew (the file is not, byte for byte); that of the program where the weights' is not known."""
+def fingerprint(sha256: str, metadata: Mapping[str, Any]) -> str:
+    """The hash by which a calibration names a model: of its weights, as they are the same wherever the SavedModel is
+    built anew (the file is not, byte for byte); of the program where the weights' hash is not known."""
     return str(metadata.get("weights_sha256") or sha256)
 
 
@@ -273,7 +273,7 @@ def _check_signature(folder: Path, signature: Any, metadata: dict[str, Any]) -> 
         raise ModelError(f"{folder}: returns mask {mask.shape} and frame_score {score.shape}; {wanted}")
     side = images.shape[1] if images.shape[1] is not None else metadata.get("input_size")
     if not isinstance(side, int) or not 16 <= side <= 4096 or images.shape[2] not in (side, None):
-        raise ModelError(f"{folder}: cannot tell the size of its crops (input {images.shape}); {wanted}")
+        raise ModelError(f"{folder}: the size of its crops is not known (input {images.shape}); {wanted}")
     return side
 
 

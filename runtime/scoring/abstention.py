@@ -22,7 +22,7 @@ class Thresholds:
 
     Attributes:
         min_frames: decoded frames below which a video is `too_short`, and frames with a face below which it is
-            inconclusive (the aggregation needs three to tell a stretch from a spike).
+            inconclusive (the aggregation needs three to distinguish a stretch from a spike).
         min_face_px: median longer side of the face box. Crops of smaller faces are mostly interpolation.
         min_sharpness: median of `sharpness`; the value is that of a face so blurred that eyes lose their edges.
         max_outside: share of faces outside the trained domain (where the model states one) above which to abstain.

@@ -39,8 +39,8 @@ class InputError(Exception):
     """The input is missing or holds no video."""
 
 
-class PoolError(Exception):
-    """No worker can be started, or none can go on; the message says why."""
+class ScoringError(Exception):
+    """No process or Ray worker can be started, or none can go on; the message gives the reason."""
 
 
 class OutputError(processes.CannotWrite):
@@ -144,7 +144,7 @@ def score_folder(
         ray_address: of a Ray cluster; "": processes on this machine.
         progress: called with each result and whether it came from an earlier run.
     Raises:
-        PoolError: no worker can be started.
+        ScoringError: no process or Ray worker can be started.
     """
     jobs = [job_for(path, f"{fingerprint}:{overlay_video}") for path in paths]
     results: dict[str, VideoResult] = {}
@@ -163,7 +163,7 @@ def score_folder(
         # On Ray without a number: as many as the cluster has room for.
         count = num_processes or (None if ray_address else default_processes(len(todo)))
         count = min(count, len(todo)) if count else None
-        setup = WorkerSetup(
+        setup = ScorerSetup(
             model,
             trust,
             config,
@@ -172,7 +172,7 @@ def score_folder(
             build=build_scorer,
         )
         for job, result in score_all(todo, setup, count, timeout_s, output / ERROR_LOG, ray_address):
-            # A worker that was lost wrote nothing: the next run tries that file again, perhaps with more time.
+            # A process that was lost wrote nothing: the next run tries that file again, perhaps with more time.
             results[job.key] = result
             if progress:
                 progress(result, False)
@@ -200,8 +200,8 @@ def job_for(path: bytes, fingerprint: str) -> Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerSetup:
-    """What a worker needs. `build(setup)` makes its scorer (`build_scorer`, unless tested), and
+class ScorerSetup:
+    """What a process or Ray worker needs. `build(setup)` makes its scorer (`build_scorer`, unless tested), and
     `finish(scorer, job, result)` turns a result with pictures into one on disk."""
 
     model: str
@@ -209,7 +209,7 @@ class WorkerSetup:
     config: ScoreConfig
     threads: int
     finish: Callable[[Any, Job, VideoResult], VideoResult]
-    build: Callable[[WorkerSetup], Any]
+    build: Callable[[ScorerSetup], Any]
 
 
 def default_processes(videos: int) -> int:
@@ -220,7 +220,7 @@ def default_processes(videos: int) -> int:
 
 def score_all(
     jobs: Sequence[Job],
-    setup: WorkerSetup,
+    setup: ScorerSetup,
     num_processes: int | None,
     timeout_s: float,
     error_log: Path,
@@ -230,11 +230,12 @@ def score_all(
 
     Args:
         num_processes: how many at most; None, on Ray: as many as the cluster has room for.
-        timeout_s: seconds one file may take before its worker is killed.
+        timeout_s: seconds one file may take before its process is killed.
         error_log: file to which the trace of an unexpected error is appended.
         ray_address: of a Ray cluster to work on, see `mask_generation.parallel.ray`; "": processes on this machine.
     Raises:
-        PoolError: workers cannot start (model missing, not trusted, out of memory …), or results cannot be written.
+        ScoringError: processes cannot start (model missing, not trusted, out of memory …), or results cannot be
+            written.
     """
     work = processes.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
 
@@ -242,7 +243,7 @@ def score_all(
         return timeout_s
 
     def again(job: Job, answer: processes.Answer) -> None:
-        """A file that ended its worker, or kept it too long, is not tried twice in a run."""
+        """A file that ended its process, or kept it too long, is not tried twice in a run."""
 
     try:
         if ray_address:
@@ -252,7 +253,7 @@ def score_all(
         for job, answer in answers:
             yield job, _result(job, answer, timeout_s, error_log)
     except processes.ParallelError as error:
-        raise PoolError(str(error)) from error
+        raise ScoringError(str(error)) from error
 
 
 def _result(job: Job, answer: processes.Answer, timeout_s: float, error_log: Path) -> VideoResult:
@@ -270,7 +271,7 @@ def _result(job: Job, answer: processes.Answer, timeout_s: float, error_log: Pat
     return VideoResult(name, UNREADABLE, f"unexpected error, see {error_log.name}: {summary}"[:300])
 
 
-def build_scorer(setup: WorkerSetup) -> Any:
+def build_scorer(setup: ScorerSetup) -> Any:
     """Load model and detector in this process, with its share of the cores."""
     import cv2
     import tensorflow as tf
@@ -289,12 +290,12 @@ def build_scorer(setup: WorkerSetup) -> Any:
 
 
 def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
-    """In the worker: score a file and write what came of it; the pictures stay there."""
+    """In the scoring process: score a file and write its result; the pictures stay there."""
     return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
 
 
 def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:
-    """In the worker: write the pictures, then the result; the result's file says that all is there.
+    """In the scoring process: write the pictures, then the result; the result's file means that all is there.
 
     Raises:
         OutputError: something cannot be written.

@@ -1,7 +1,8 @@
-"""Attribution: what kind of fake is it? Where in the face the fake pixels lie, how steady they are, what that suggests.
+"""Attribution: the manipulation type, from where in the face the fake pixels lie and how steady they are.
 
-A mask shows where a network sees traces, not how they were made. So the family is a suggestion with its evidence, at
-most of moderate confidence, and "unknown" whenever the evidence fits none of them clearly.
+A mask shows where a network sees traces, not how they were made. So the type is a suggestion with its reason, at most
+of moderate confidence, and "unknown" whenever the regions fit none of them clearly. The fields `family` (the type) and
+`evidence` (the reason) of `Attribution` are keys of report.json and keep these older names.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from unet_industrial.config import FAKE_ABOVE
 
 REGIONS = ("eyes", "nose", "mouth", "cheeks", "forehead", "outline", "background")
-FAMILIES = ("whole face swapped", "mouth re-rendered", "expression driven", "unknown")
-MIN_FRAMES = 3  # frames with fake pixels below which no family is named
+MANIPULATION_TYPES = ("whole face swapped", "mouth re-rendered", "expression driven", "unknown")
+MIN_FRAMES = 3  # frames with fake pixels below which no type is named
 ENOUGH_FRAMES = 8  # and above which confidence may be moderate
 STEADY = 0.5  # mean IoU of successive masks above which they count as steady
 SMALL = 64  # side of the masks that are counted, and kept for the comparison in time
@@ -39,8 +40,8 @@ class Attribution:
         shares: region → share of all fake pixels, summing to 1; {} without fake pixels.
         coverage: region → share of its pixels that are fake.
         stability: mean IoU of masks of successive frames of a face, in [0, 1]; None with fewer than two frames.
-        family: one of `FAMILIES`; confidence: "none", "weak" or "moderate".
-        evidence: one sentence.
+        family: one of `MANIPULATION_TYPES`; confidence: "none", "weak" or "moderate".
+        evidence: the reason, one sentence.
         frames: frames with fake pixels that this rests on.
     """
 
@@ -101,7 +102,7 @@ def measure(mask: np.ndarray, points: np.ndarray) -> FrameRegions:
 
 
 def stability(tracks: Sequence[Sequence[FrameRegions]]) -> float | None:
-    """Mean IoU of successive masks in each track; pairs without fake pixels say nothing and are left out."""
+    """Mean IoU of successive masks in each track; pairs without fake pixels are left out."""
     values = []
     for track in tracks:
         for first, second in zip(track, track[1:]):
@@ -116,7 +117,7 @@ def attribute(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> At
 
     Args:
         tracks: frames in order of time, of each face; pass the suspicious ones if there are any.
-        called_fake: whether the video's score is above the threshold; without that no family is named.
+        called_fake: whether the video's score is above the threshold; without that no type is named.
     """
     frames = [frame for track in tracks for frame in track if frame.fake_px.sum()]
     steady = stability(tracks)
@@ -129,19 +130,19 @@ def attribute(tracks: Sequence[Sequence[FrameRegions]], called_fake: bool) -> At
     if not called_fake:
         return Attribution(shares, coverage, steady, "unknown", "none", "the video is not called fake", len(frames))
     if len(frames) < MIN_FRAMES:
-        evidence = f"only {len(frames)} frames with fake pixels, {MIN_FRAMES} are needed"
-        return Attribution(shares, coverage, steady, "unknown", "none", evidence, len(frames))
-    family, evidence = _family(shares, coverage)
+        reason = f"only {len(frames)} frames with fake pixels, {MIN_FRAMES} are needed"
+        return Attribution(shares, coverage, steady, "unknown", "none", reason, len(frames))
+    kind, reason = _manipulation_type(shares, coverage)
     confidence = "none"
-    if family != "unknown":
+    if kind != "unknown":
         sure = len(frames) >= ENOUGH_FRAMES and steady is not None and steady >= STEADY
         confidence = "moderate" if sure else "weak"
         if steady is not None and steady < STEADY:
-            evidence += f"; the masks change from frame to frame (IoU {steady:.2f})"
-    return Attribution(shares, coverage, steady, family, confidence, evidence, len(frames))
+            reason += f"; the masks change from frame to frame (IoU {steady:.2f})"
+    return Attribution(shares, coverage, steady, kind, confidence, reason, len(frames))
 
 
-def _family(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, str]:
+def _manipulation_type(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, str]:
     marked = ", ".join(f"{name} {coverage[name]:.0%}" for name in REGIONS[:5])
     inner = [coverage[name] for name in ("eyes", "nose", "mouth", "cheeks")]
     on_face = 1 - shares["background"]
@@ -153,4 +154,4 @@ def _family(shares: dict[str, float], coverage: dict[str, float]) -> tuple[str, 
         return "mouth re-rendered", f"marked around the mouth, not at the eyes: {marked}"
     if coverage["mouth"] >= 0.3 and coverage["eyes"] >= 0.3 and coverage["forehead"] < 0.3:
         return "expression driven", f"the moving parts are marked, mouth and eyes, not the forehead: {marked}"
-    return "unknown", f"the marked regions fit no family: {marked}"
+    return "unknown", f"the marked regions fit no manipulation type: {marked}"

@@ -36,11 +36,11 @@ class ScoreConfig:
 
     Attributes:
         frames: frames looked at, spread evenly over the video; 0: every frame.
-        fps: frames a second to look at instead; None: as `frames` says.
+        fps: frames a second to look at instead; None: `frames` decides.
         detect_size, detect_retry_size: long side in pixels at which faces are searched, first and where none is found.
         detect_every_s: seconds between two full searches; in between a face is followed.
         max_faces: most faces scored in one frame, the largest first; leaving one out makes the video `partial`.
-        evidence: number of suspicious frames kept as pictures.
+        evidence: number of suspicious frames kept as pictures; named so in report.json.
     """
 
     frames: int = setting(32, "Frames taken of each video, evenly spread; 0: all.", low=0)
@@ -79,7 +79,7 @@ class ScoreConfig:
         """
         if self.aggregate.threshold is not None:
             return self
-        own = calibration.threshold_of_model(metadata, self.scoring(saved_model.identity(sha256, metadata)))
+        own = calibration.threshold_of_model(metadata, self.scoring(saved_model.fingerprint(sha256, metadata)))
         threshold, real_below = own or (self.aggregate.cut, self.aggregate.real_below)
         aggregate = dataclasses.replace(self.aggregate, threshold=threshold, real_below=real_below)
         return dataclasses.replace(self, aggregate=aggregate)
@@ -91,7 +91,7 @@ class ScoreConfig:
 
 
 def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration depends on: the model (see `saved_model.identity`), the frame scorer and the aggregation.
+    """What a calibration depends on: the model (see `saved_model.fingerprint`), the frame scorer and the aggregation.
 
     Thresholds are left out: they move verdicts and segments, no score.
 
@@ -186,11 +186,11 @@ class VideoResult:
         path: as given, printable.
         state: one of `STATES`; reason: why it is not "ok", "" otherwise.
         score: video score in [0, 1]; verdict: one of `video_score.VERDICTS`, by the thresholds of the aggregation.
-        probability: calibrated probability of a fake; None without a calibration, `probability_note` says why.
+        probability: calibrated probability of a fake; None without a calibration, `probability_note` gives the reason.
         segments: suspicious stretches.
         faces: summary of each track: track, score, frames, segments, face_px, first_s, last_s.
         frames_sampled, frames_with_face: frames looked at, and those with a face.
-        character: what kind of fake, as a mapping (see `manipulation_type.Attribution`); None without a score.
+        character: the manipulation type, as a mapping (see `manipulation_type.Attribution`); None without a score.
         video: what the container declares; decode: what happened while decoding.
         sha256: of the file; None where it cannot be read.
         timings_s: seconds by stage: hash, decode, detect, network, total.

@@ -20,7 +20,7 @@ from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
 from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
-from runtime.model.saved_model import LoadedModel, default_model, identity, load_model
+from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
 from runtime.scoring import abstention, drawing, manipulation_type
 from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
@@ -71,7 +71,7 @@ class Scorer:
     ) -> None:
         self.model, self.config = model, (config or ScoreConfig()).for_model(model.sha256, model.metadata)
         self.detector = detector or MtcnnDetector(self.config.detect_size, self.config.detect_retry_size)
-        scoring = self.config.scoring(identity(model.sha256, model.metadata))
+        scoring = self.config.scoring(fingerprint(model.sha256, model.metadata))
         self.calibration, self.calibration_note = calibration.of_model(model.metadata, scoring)
         self.domain = abstention.domain_of(model.metadata)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 import unet_industrial
-from runtime.scoring.manipulation_type import FAMILIES
+from runtime.scoring.manipulation_type import MANIPULATION_TYPES
 from runtime.scoring.result import (
     FAILURES,
     STATES,
@@ -83,7 +83,7 @@ def schema() -> dict[str, Any]:
     """
     content = json.loads((resources.files("runtime.scoring") / "schemas" / SCHEMA).read_text(encoding="utf-8"))
     properties = {field.name: field.metadata["schema"] for field in reported_fields()}
-    content["$defs"]["character"]["properties"]["family"] = {"enum": list(FAMILIES)}
+    content["$defs"]["character"]["properties"]["family"] = {"enum": list(MANIPULATION_TYPES)}
     content["$defs"]["video"].update(required=list(properties), properties=properties)
     return content
 

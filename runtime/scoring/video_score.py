@@ -1,7 +1,7 @@
 """Frame scores per face track → one video score with the segments that caused it. NumPy only.
 
 A short spliced fake, or one faked person in a group, is lost by every rule that averages over frames and faces; a
-maximum finds it but raises false alarms with each further face and frame. The rule here lies between the two and is
+maximum finds it but raises false positives with each further face and frame. The rule here lies between the two and is
 one formula. With e(i) the odds of the windowed score of frame i (the mean of the `top_k` highest scores among
 `window` successive seen frames of the same face) and N the number of frames seen in all tracks,
 
@@ -170,10 +170,10 @@ def video_score(
     for track, where, stamps, local, top in zip(scores, seen, times, locals_, tops):
         full = np.full(track.shape, np.nan)
         full[where] = local
-        score = _pool([local], [top], top_k, config.power) if len(where) else None
+        score = _combine([local], [top], top_k, config.power) if len(where) else None
         segments = _segments(track[where], local, stamps[where], score, config)
         results.append(TrackScore(score, len(where), segments, full))
-    score = _pool(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
+    score = _combine(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
     merged = _merge([segment for result in results for segment in result.segments])
     return VideoScore(score, merged, tuple(results), total, config.cut, config.real_below)
 
@@ -205,7 +205,7 @@ def _checked_times(time_s: ArrayLike | Sequence[ArrayLike] | None, tracks: list[
 
 
 def _top_mean(values: np.ndarray, top_k: int) -> float:
-    """Mean of the top_k highest values; where there are fewer, the missing ones count as 0: no evidence."""
+    """Mean of the top_k highest values; where there are fewer, the missing ones count as 0."""
     return float(np.sort(values)[-top_k:].sum() / top_k)
 
 
@@ -229,7 +229,7 @@ def _from_odds(odds: float) -> float:
     return float(np.clip(score, 0.0, 1.0))
 
 
-def _pool(locals_: Sequence[np.ndarray], tops: Sequence[float], top_k: int, power: float) -> float:
+def _combine(locals_: Sequence[np.ndarray], tops: Sequence[float], top_k: int, power: float) -> float:
     """The formula of the module's head: windows everywhere, or each track's top_k frames wherever they lie."""
     windows = np.concatenate(locals_) if locals_ else np.zeros(0)
     scattered = np.sort(np.asarray(tops, dtype=np.float64))  # sorted: the order of tracks must not change a sum

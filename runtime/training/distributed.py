@@ -13,7 +13,7 @@ from typing import Any, Callable, Protocol, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-# What launchers tell their processes: horovodrun; mpirun of Open MPI; of MPICH and Intel MPI, and `srun --mpi=pmi2`.
+# Variables that launchers set: horovodrun; mpirun of Open MPI; of MPICH and Intel MPI, and `srun --mpi=pmi2`.
 SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 LAUNCHER_VARIABLES = (*SIZE_VARIABLES, "HOROVOD_RANK", "HOROVOD_ELASTIC", "PMIX_RANK")
 
@@ -27,7 +27,7 @@ def launched_size() -> int:
     for name in SIZE_VARIABLES:
         if name in os.environ:
             return int(os.environ[name])
-    # `srun --mpi=pmix` tells the size by this alone; a batch script, which is one process, has it without the rank
+    # `srun --mpi=pmix` gives the size by this alone; a batch script, which is one process, has it without the rank
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) if "PMIX_RANK" in os.environ else 1
 
 
@@ -96,7 +96,7 @@ class Workers:
 
 
 class HorovodWorkers(Workers):
-    """Workers joined by Horovod (Gloo, NCCL or MPI: whatever it was built with and told to use)."""
+    """Workers joined by Horovod (Gloo, NCCL or MPI: whatever it was built with and set to use)."""
 
     def __init__(self, fp16_allreduce: bool = False) -> None:
         import horovod.tensorflow as hvd
@@ -225,12 +225,12 @@ def start(fp16_allreduce: bool = False) -> Workers:
 
 
 def elastic() -> bool:
-    """True when `horovodrun` was told that workers may come and go (--min-np with --host-discovery-script)."""
+    """True when `horovodrun` was started so that workers may come and go (--min-np with --host-discovery-script)."""
     return os.environ.get("HOROVOD_ELASTIC") == "1"
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Whether an error says that a reduction failed because another worker has gone."""
+    """Whether an error means that a reduction failed because another worker has gone."""
     if not launched_by_horovod():
         return False
     try:

@@ -22,7 +22,7 @@ class LogError(RuntimeError):
 
 
 class JsonLines:
-    """One JSON object a line, flushed at once, so that a killed run leaves all it had said.
+    """One JSON object a line, flushed at once, so that a killed run leaves all it had logged.
 
     Raises:
         LogError: the file cannot be made or written.

@@ -331,7 +331,7 @@ class StopRequest:
 
     def __exit__(self, _: object, error: Optional[BaseException], __: object) -> None:
         for number, previous in self._previous.items():
-            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to say what happened; it
+            # When another worker dies, horovodrun sends SIGTERM to the rest, who still have to report it; it
             # sends SIGKILL five seconds later.
             lost = error is not None and is_lost_worker(error)
             signal.signal(number, signal.SIG_IGN if lost and number == signal.SIGTERM else previous)

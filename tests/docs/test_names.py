@@ -64,7 +64,7 @@ def subcommands():
     for prefix, main in (("", runtime_main), ("mask ", mask_main)):
         listed = re.findall(r"^  ([a-z_-]+)  ", asked(main, "--help").split("Commands:")[-1], re.M)
         for name in listed:
-            if name == "mask":  # a door to the other program
+            if name == "mask":  # hands over to the other program
                 continue
             taken = {}
             for negated, flag, value in re.findall(
@@ -110,7 +110,7 @@ def commands(passage):
     joined = passage.text.replace("\\\n", "  ")
     for match in COMMAND.finditer(joined):
         rest = match["rest"]
-        if not re.match(r"[a-z-]", rest):  # VERB, COMMAND, {command}, …
+        if not re.match(r"[a-z-]", rest):  # SUBCOMMAND, {command}, …
             continue
         name, words = command_of(match["program"], rest)
         if name is not None:

@@ -22,7 +22,7 @@ CONFIG = GroupConfig(frames=4, crop_size=64, recipe="article")  # the plainest r
 
 
 def pictures(frames: int, fake: bool = False, faces: int = 1, seed: int = 0) -> list[np.ndarray]:
-    """A face before a background that brightens and darkens, so that every frame can be told from the others.
+    """A face before a background that brightens and darkens, so that every frame can be distinguished from the others.
 
     A fake's mouth is green; everything else is the original's. `seed` draws another scene.
     """

@@ -1,4 +1,4 @@
-"""Jobs for worker processes that do what their orders say: answer, fail, die, hang."""
+"""Jobs for processes that do as ordered: answer, fail, die, hang."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 SIZE_HW = (48, 64)
-CORNER = (230, 40, 40)  # a red block marks the top left corner, so that turned and mirrored pictures can be told
+CORNER = (230, 40, 40)  # a red block marks the top left corner, so that turned and mirrored pictures can be recognised
 
 
 def pictures(count: int = 6, height: int = SIZE_HW[0], width: int = SIZE_HW[1]) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
-"""Scorers for worker processes in tests: one without TensorFlow that obeys the file's content, one that sees ovals.
+"""Scorers for processes in tests: one without TensorFlow that obeys the file's content, one that sees ovals.
 
-Workers are started anew and import what they run, so these live in a module of their own.
+Processes are started anew and import what they run, so these live in a module of their own.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mask_generation.video.types import UNREADABLE, printable
-from runtime.scoring.batch import WorkerSetup, finish, job_for, score_all
+from runtime.scoring.batch import ScorerSetup, finish, job_for, score_all
 from runtime.scoring.result import OK, ScoreConfig, VideoResult
 
 LOG = "SCORED_LOG"  # environment variable: file that gets a line for each file looked at
 
 
 class Obedient:
-    """Does what the file says: a number is its score; die, hang, break, slow N are what they say."""
+    """Does what the file contains: a number is its score; die, hang, break, slow N are orders."""
 
     def score(self, path: bytes) -> VideoResult:
         words = Path(os.fsdecode(path)).read_text().split()
@@ -40,19 +40,19 @@ class Obedient:
         return VideoResult(printable(path), OK, "", score=float(words[-1]), verdict="real")
 
 
-def build_obedient(setup: WorkerSetup) -> Any:
+def build_obedient(setup: ScorerSetup) -> Any:
     return Obedient()
 
 
-def build_failing(setup: WorkerSetup) -> Any:
+def build_failing(setup: ScorerSetup) -> Any:
     raise ValueError("the model is missing")
 
 
-def build_dying(setup: WorkerSetup) -> Any:
+def build_dying(setup: ScorerSetup) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def build_ovals(setup: WorkerSetup) -> Any:
+def build_ovals(setup: ScorerSetup) -> Any:
     """The real scorer with the drawn clips' detector."""
     from runtime.model.saved_model import load_model
     from runtime.scoring.scorer import Scorer
@@ -70,7 +70,7 @@ def score_contents(
     save: Any = finish,
     ray_address: str = "",
 ) -> list[VideoResult]:
-    """Results of files that hold `contents`, in that order, scored by worker processes or on Ray."""
+    """Results of files that hold `contents`, in that order, scored by processes or on Ray."""
     jobs = []
     for index, content in enumerate(contents):
         (folder / f"{index}.mp4").write_text(content)
@@ -78,7 +78,7 @@ def score_contents(
     output = folder / "out"
     output.mkdir(exist_ok=True)
     done = functools.partial(save, str(output), False)
-    setup = WorkerSetup("model", True, ScoreConfig(), threads=1, finish=done, build=build)
+    setup = ScorerSetup("model", True, ScoreConfig(), threads=1, finish=done, build=build)
     found = dict(score_all(jobs, setup, processes, timeout_s, output / "errors.log", ray_address))
     return [found[job] for job in jobs]
 

@@ -28,7 +28,7 @@ def scored(number, score, faces=1, **changes):
     )
     fake = score > 0.5
     shares = {"eyes": 0.1, "nose": 0.1, "mouth": 0.7, "cheeks": 0.1, "forehead": 0.0, "outline": 0.0, "background": 0.0}
-    family = {"family": "mouth re-rendered", "confidence": "weak", "evidence": "marked around the mouth"}
+    attribution = {"family": "mouth re-rendered", "confidence": "weak", "evidence": "marked around the mouth"}
     values = {
         "path": f"/videos/clip_{number:04d}.mp4",
         "state": "ok",
@@ -40,7 +40,7 @@ def scored(number, score, faces=1, **changes):
             {"track": f, "score": score, "frames": 16, "segments": [], "face_px": 80.0, "first_s": 0.0, "last_s": 15.0}
             for f in range(faces)
         ),
-        "character": {"shares": shares, "coverage": shares, "stability": 0.8, "frames": 16, **family},
+        "character": {"shares": shares, "coverage": shares, "stability": 0.8, "frames": 16, **attribution},
         "frames_sampled": 16,
         "frames_with_face": 16,
         "sample_times_s": times,

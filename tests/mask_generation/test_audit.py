@@ -56,7 +56,7 @@ def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["groups"] == 3
 
 
-def test_a_leak_fails_the_audit_and_the_strict_split_mends_it(tmp_path, capsys):
+def test_a_leak_fails_the_audit_and_the_strict_split_repairs_it(tmp_path, capsys):
     drawn_trees.faceforensics(tmp_path, [("755", "750"), ("756", "760")])
     drawn_trees.split_files(tmp_path / "splits", train=[("756", "760")], test=[("755", "750")])
     arguments = ["audit", f"--data_dir={tmp_path}", "--check=list"]
@@ -103,7 +103,7 @@ def test_records_are_audited_for_damage_and_leaks(tmp_path, capsys):
     assert "1 damaged" in capsys.readouterr().out
 
 
-def test_wrong_commands_are_told_so(tmp_path, capsys):
+def test_wrong_commands_are_refused(tmp_path, capsys):
     assert command.main(["audit"]) == 2
     assert command.main(["audit", f"--records={tmp_path}", "--pairs_csv=x.csv"]) == 2
     assert command.main(["audit", f"--records={tmp_path}"]) == 1

@@ -153,7 +153,7 @@ class Oven:
     mode: str = setting("both", "Where from.", flag="heat", choices={"TOP": "upper", "ALL": "both"})
     fan: bool = setting(False, "Hot air.")
     cakes: tuple[str, ...] = setting(("plum", "nut"), "Which, in order.")
-    door: str = "shut"  # not described, so not a flag
+    hidden: str = "value"  # not described, so not a flag
 
     def __post_init__(self):
         if self.fan and self.racks > 3:
@@ -185,7 +185,7 @@ def test_help_shows_the_fields_defaults(oven, capsys):
     text = capsys.readouterr().out
     for part in ("Racks in use. [default: 2]", "[default: as the dish needs]", "[default: ALL]", "[default: plum,nut]"):
         assert part in text
-    assert "door" not in text
+    assert "hidden" not in text
 
 
 @pytest.mark.parametrize(

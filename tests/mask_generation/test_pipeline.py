@@ -1,4 +1,4 @@
-"""Many groups → shards: what is counted, what is kept, what is refused. Workers run inside the test's own process here;
+"""Many groups → shards: what is counted, what is kept, what is refused. Jobs run inside the test's own process here;
 `test_pipeline_kill.py` has real ones."""
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def test_the_same_error_again_and_again_is_a_bug_of_ours_and_ends_the_run(pairs,
         run(pairs, tmp_path / "records")
 
 
-def test_a_clip_that_kills_its_worker_is_left_out_and_its_group_kept(pairs, tmp_path, monkeypatch):
+def test_a_clip_that_kills_its_process_is_left_out_and_its_group_kept(pairs, tmp_path, monkeypatch):
     deadly = "pairs/mouth/native/01_fake"
     deaths = []
 
@@ -344,7 +344,7 @@ def test_the_command_writes_records_and_says_so(ovals, pairs, tmp_path, capsys):
         (["--output={out}", "--data_dir={out}", "--frams=3"], 2, "did you mean --frames"),
     ],
 )
-def test_wrong_commands_are_told_so_in_a_line(tmp_path, capsys, arguments, code, message):
+def test_wrong_commands_are_refused_in_a_line(tmp_path, capsys, arguments, code, message):
     (tmp_path / "out").mkdir()
     assert command.main(["generate", *(word.format(out=tmp_path / "out") for word in arguments)]) == code
     error = capsys.readouterr().err

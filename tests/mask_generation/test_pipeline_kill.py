@@ -63,7 +63,7 @@ def wait_for(condition, limit_s: float = 120) -> None:
 
 
 def kill_all(process: subprocess.Popen) -> None:
-    """Kill -9 the run, as the machine's power switch would; its workers must follow by themselves."""
+    """Kill -9 the run, as the machine's power switch would; its child processes must follow by themselves."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -85,9 +85,9 @@ def test_killed_runs_end_as_if_nothing_had_been(pairs, undisturbed, tmp_path, se
     process = start(pairs, folder, processes=1)
     wait_for(lambda: list(folder.glob(".work/*/*.at")) or process.poll() is not None)
     time.sleep(rng.uniform(0, 0.1))
-    for worker in psutil.Process(process.pid).children():
-        if "spawn_main" in " ".join(worker.cmdline()):
-            os.kill(worker.pid, signal.SIGKILL)  # its group is given to another worker
+    for child in psutil.Process(process.pid).children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            os.kill(child.pid, signal.SIGKILL)  # its group is given to another process
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert before >= 1

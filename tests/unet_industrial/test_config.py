@@ -26,7 +26,7 @@ def test_json_there_and_back_is_identity(config):
 
 
 @pytest.mark.parametrize(
-    "kind, setting, value, said",
+    "kind, setting, value, message",
     [
         (ModelConfig, "variant", "hugeUNet", "tinyUNet, original"),
         (ModelConfig, "input_size", 250, "multiple of 16"),
@@ -44,10 +44,10 @@ def test_json_there_and_back_is_identity(config):
         (TrainConfig, "amp", "fp8", "none, fp16, bf16"),
     ],
 )
-def test_impossible_value_is_refused_naming_it_and_what_is_allowed(kind, setting, value, said):
+def test_impossible_value_is_refused_naming_it_and_what_is_allowed(kind, setting, value, message):
     with pytest.raises(ConfigError, match=setting) as caught:
         kind(**{setting: value})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_unknown_key_is_refused_and_frozen_is_frozen():

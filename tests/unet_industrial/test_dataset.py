@@ -111,7 +111,7 @@ def test_groups_without_a_partner_borrow_one_so_batches_stay_half_real(tmp_path)
     assert set(fakes) == {b"drawn/00000", b"drawn/00002"}
 
 
-def test_nothing_to_learn_from_is_said_at_once(tmp_path):
+def test_nothing_to_learn_from_is_an_error_at_once(tmp_path):
     reals = write(tmp_path / "reals.tfrecord", [group(0, copies=0)])
     with pytest.raises(RecordFileError, match="no manipulated image"):
         RecordSource([reals], MODEL, PLAIN, seed=1)

@@ -176,7 +176,7 @@ def test_celebdf_strict_shares_people_out_and_leaves_no_leak(celebdf):
     assert found.groups
 
 
-def test_pairs_csv_takes_what_it_is_told(tmp_path):
+def test_pairs_csv_takes_what_it_lists(tmp_path):
     touch(tmp_path, "r/a.mp4", "r/b.mp4", "f/a_b.mp4", "f/x.mp4", "m.mp4")
     (tmp_path / "pairs.csv").write_text(
         "fake,original,method,split,compression,identity,mask\n"
@@ -221,7 +221,7 @@ def test_a_folder_of_real_videos_is_taken_at_any_depth_when_asked_for(tmp_path):
         find(str(tmp_path / "empty"), "real_folder", Options())
 
 
-def test_a_missing_folder_is_said_to_be_missing(tmp_path):
+def test_a_missing_folder_is_reported_as_missing(tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         find(str(tmp_path / "nowhere"), "auto", Options())
 

@@ -1,4 +1,4 @@
-"""One original and its copies: crops line up, masks lie where a copy differs, every clip gets a row that says why."""
+"""One original and its copies: crops line up, masks lie where a copy differs, every clip gets a row with a reason."""
 
 from __future__ import annotations
 
@@ -186,12 +186,12 @@ def test_an_original_alone_gives_untouched_examples(clips):
 
 
 def test_a_clip_that_was_given_up_is_not_opened(clips):
-    told = []
+    noted = []
     given_up = {"drawn/worse/native/fake": ("crashed", "the process that read it ended")}
     fakes = {"worse": clips / "fake.mp4", "mouth": clips / "real.mp4"}
-    _, rows = run(group(clips, clips / "real.mp4", fakes), given_up=given_up, note=told.append)
+    _, rows = run(group(clips, clips / "real.mp4", fakes), given_up=given_up, note=noted.append)
     assert (rows["worse"].state, rows["worse"].reason) == given_up["drawn/worse/native/fake"]
-    assert set(told) == {"drawn/real/native/real", "drawn/mouth/native/real"}
+    assert set(noted) == {"drawn/real/native/real", "drawn/mouth/native/real"}
 
 
 def test_a_long_clip_with_samples_far_apart_still_holds_one_person(tmp_path):

@@ -31,7 +31,7 @@ def test_every_job_is_answered_once_by_the_processes_there_are(tmp_path):
     assert 1 <= len({answer.content[0] for answer in answers.values()}) <= 3
 
 
-def test_a_job_whose_worker_dies_is_given_to_another(tmp_path):
+def test_a_job_whose_process_dies_is_given_to_another(tmp_path):
     asked = []
 
     def again(job, answer):
@@ -75,7 +75,7 @@ def test_processes_that_cannot_start_end_the_run_with_the_reason(tmp_path):
         run(tmp_path, ["go"], work=Work(drawn_work.dies_at_start, drawn_work.do))
 
 
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path):
+def test_no_process_outlives_a_parent_that_is_killed(tmp_path):
     script = textwrap.dedent(
         f"""
         from pathlib import Path

@@ -7,17 +7,17 @@ import sys
 import pytest
 
 from mask_generation.parallel import processes
-from mask_generation.parallel import ray as ray_workers
+from mask_generation.parallel import ray as ray_cluster
 from mask_generation.parallel.processes import Answer, Work
 from tests.helpers import drawn_work
 
 WORK = Work(drawn_work.build, drawn_work.do)
 
 
-def test_without_ray_one_is_told_what_to_install(monkeypatch):
+def test_without_ray_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(processes.ParallelError, match=r"pip install .*\[ray\]"):
-        ray_workers.connect("local")
+        ray_cluster.connect("local")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def cluster():
 
 
 def run(folder, orders, limit_s=60.0, again=lambda job, answer: None):
-    answers = list(ray_workers.run(drawn_work.jobs(folder, orders), WORK, "auto", 2, lambda job: limit_s, again))
+    answers = list(ray_cluster.run(drawn_work.jobs(folder, orders), WORK, "auto", 2, lambda job: limit_s, again))
     return {job.name: answer for job, answer in answers}, len(answers)
 
 

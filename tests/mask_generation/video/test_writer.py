@@ -91,17 +91,17 @@ def _benchmarks(folder):
     return mask_truth.find_inputs([folder])
 
 
-@pytest.mark.parametrize("door", [_data_sets, _real_folder, _face_bank, _score, _benchmarks])
-def test_every_door_takes_the_same_files_for_videos(tmp_path, door):
+@pytest.mark.parametrize("finder", [_data_sets, _real_folder, _face_bank, _score, _benchmarks])
+def test_every_subcommand_takes_the_same_files_for_videos(tmp_path, finder):
     names = {f"clip{number}{suffix}" for number, suffix in enumerate((*VIDEO_SUFFIXES, ".OGV", ".Mp4"))}
     for name in (*names, "notes.txt", "clip.mp4.json", "mp4"):
         (tmp_path / name).write_bytes(b"")
-    assert {os.path.basename(path) for path in door(str(tmp_path))} == names
+    assert {os.path.basename(path) for path in finder(str(tmp_path))} == names
 
 
-@pytest.mark.parametrize("door", [_face_bank, _benchmarks])
-def test_every_door_takes_the_same_files_for_pictures(tmp_path, door):
+@pytest.mark.parametrize("finder", [_face_bank, _benchmarks])
+def test_every_subcommand_takes_the_same_files_for_pictures(tmp_path, finder):
     names = {f"photo{suffix}" for suffix in PICTURE_SUFFIXES}
     for name in (*names, "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert {os.path.basename(path) for path in door(str(tmp_path))} == names
+    assert {os.path.basename(path) for path in finder(str(tmp_path))} == names

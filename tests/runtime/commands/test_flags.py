@@ -70,7 +70,7 @@ DIFFER = {
     "model": "a checkpoint where a network is needed, a SavedModel where a program is, required where it is changed",
     "scores": "one table for compare, a whole folder of `score` for calibrate",
     "labels": "required columns for calibrate, optional ones for compare",
-    "split": "which part is meant when nothing is said depends on what is done with it",
+    "split": "the default depends on what is done with it",
     "eval_split": "train validates, classifier tests",
     "threshold": "score and robustness have the model's own",
     "processes": "a job of audit mostly waits for the disk; train has a set of them for each worker",

@@ -233,7 +233,7 @@ def test_what_is_wrong_with_the_command_is_named(run, tmp_path, words, code, mes
     assert "Traceback" not in printed
 
 
-def test_a_model_that_comes_along_is_the_default_and_trusted(run, tmp_path, monkeypatch):
+def test_the_packaged_model_is_the_default_and_trusted(run, tmp_path, monkeypatch):
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "none.json"))
     (tmp_path / "packaged_model.py").write_text(f"def model_folder(): return {str(run[1].parent / 'model')!r}")
     monkeypatch.syspath_prepend(tmp_path)

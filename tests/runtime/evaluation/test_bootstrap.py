@@ -61,7 +61,7 @@ def test_few_clusters_widen_the_interval():
     assert tails[2] == pytest.approx(0.00855, abs=1e-4)
 
 
-def test_few_identities_are_said_so():
+def test_few_identities_are_noted():
     labels, scores, cluster = people(np.random.default_rng(0), clusters=4)
     estimate = bootstrap.bootstrap({"auc": auc_of(labels, scores)}, cluster, 100)["auc"]
     assert estimate.clusters == 4

@@ -72,7 +72,7 @@ def test_a_stored_classifier_answers_as_before(trained):
     np.testing.assert_array_equal(again(images), model(images))
 
 
-def test_what_is_no_classifier_is_said_so(trained, tmp_path):
+def test_what_is_no_classifier_is_refused(trained, tmp_path):
     folder = trained[0]
     with pytest.raises(classifier.ClassifierError, match="no trained classifier"):
         classifier.load(tmp_path)

@@ -97,8 +97,8 @@ def test_perfectly_calibrated_bins_have_no_error():
     assert ours.expected_calibration_error(labels, scores) == pytest.approx(0, abs=1e-12)
 
 
-def test_paired_score_by_hand():
-    assert ours.paired_score([0.9, 0.5, 0.1, 0.7], [0.2, 0.5, 0.4, 0.6]) == pytest.approx(2.5 / 4)
+def test_pairwise_accuracy_by_hand():
+    assert ours.pairwise_accuracy([0.9, 0.5, 0.1, 0.7], [0.2, 0.5, 0.4, 0.6]) == pytest.approx(2.5 / 4)
 
 
 def test_same_source_auc_ignores_differences_between_sources():
@@ -136,7 +136,7 @@ def test_no_rows_are_undefined():
     assert np.isnan(ours.weighted_mean(empty[1]))
     assert np.isnan(ours.auc(*empty))
     assert np.isnan(ours.expected_calibration_error(*empty))
-    assert np.isnan(ours.paired_score([], []))
+    assert np.isnan(ours.pairwise_accuracy([], []))
 
 
 def test_bad_input_is_refused():
@@ -207,6 +207,6 @@ def test_worst_answers_never_help(case):
 
 
 def test_a_score_exactly_at_the_threshold_is_not_called_fake():
-    """As `score` says it: fake is strictly above."""
+    """As in `score`: fake is strictly above."""
     reported = in_reports(np.array([1, 1, 0, 0]), np.array([0.5, 0.6, 0.5, 0.4]))
     assert (reported["tpr"], reported["fpr"]) == (0.5, 0.0)

@@ -58,7 +58,7 @@ def test_a_name_means_one_number_in_a_report(evaluated):
 
 def test_training_ends_with_the_numbers_of_evaluate(trained, evaluated):
     written = json.loads((trained[1] / "evaluation.json").read_text())
-    assert set(evaluated[0]) - set(written) <= {"checkpoint", "data_dir", "workers"}  # what is said of the source
+    assert set(evaluated[0]) - set(written) <= {"checkpoint", "data_dir", "workers"}  # what describes the source
     for name in (*measure.SUMMARY_PIXELS, "crops", "frame_auc", "video_auc", "paired", "by_threshold"):
         assert written[name] == pytest.approx(evaluated[0][name]), name
     for name in ("evaluation.md", "evaluation.csv", "evaluation.html", "frame_scores.csv"):
@@ -69,8 +69,8 @@ def test_another_rule_from_frames_to_a_video_moves_the_video_numbers_of_evaluate
     trained, evaluated, tmp_path, monkeypatch
 ):
     before = evaluated[0]
-    pool = video_score._pool
-    monkeypatch.setattr(video_score, "_pool", lambda *arguments: 1 - pool(*arguments))  # real ones rank highest
+    combine = video_score._combine
+    monkeypatch.setattr(video_score, "_combine", lambda *arguments: 1 - combine(*arguments))  # real ones rank highest
     after = evaluate(trained, tmp_path)
     assert after["frame_auc"] == before["frame_auc"]
     assert before["video_auc"] != 0.5

@@ -1,4 +1,4 @@
-"""What is written agrees in JSON, CSV, Markdown, HTML and plots; hostile names break none. The verbs, end to end."""
+"""What is written agrees in JSON, CSV, Markdown, HTML and plots; hostile names break none. Subcommands end to end."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_both_classes_weigh_the_same():
     assert skewed.probability(0.5) == pytest.approx(balanced.probability(0.5), abs=0.05)
 
 
-def test_no_probability_is_more_certain_than_the_evidence_allows():
+def test_no_probability_is_more_certain_than_the_number_of_videos_allows():
     fitted = calibration.fit([0.01] * 6 + [0.99] * 6, [0] * 6 + [1] * 6, SCORING)
     assert calibration.CLIP <= fitted.probability(0.0) < 0.2
     assert 0.8 < fitted.probability(1.0) <= 1 - calibration.CLIP
@@ -98,7 +98,7 @@ def test_a_calibration_for_other_settings_is_not_used():
 
 
 @pytest.mark.parametrize("share, above", [(0.0, 0), (0.1, 1), (0.19, 1), (0.2, 2), (0.4, 4)])
-def test_thresholds_keep_false_alarms_and_misses_to_their_share_and_no_further(share, above):
+def test_thresholds_keep_fpr_and_fnr_to_their_share_and_no_further(share, above):
     reals = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     fakes = [round(1 - score, 2) for score in reals]
     point = calibration.fit_threshold([*reals, *fakes], [0] * 10 + [1] * 10, SCORING, share, share)
@@ -120,7 +120,7 @@ def test_the_two_thresholds_never_cross():
 def test_a_threshold_needs_both_classes_and_leaves_room_on_both_sides():
     with pytest.raises(calibration.CalibrationError, match="4 real and 9 fake"):
         calibration.fit_threshold([0.1] * 4 + [0.9] * 9, [0] * 4 + [1] * 9, SCORING, 0.1, 0.1)
-    with pytest.raises(calibration.CalibrationError, match="max_misses=1"):
+    with pytest.raises(calibration.CalibrationError, match="max_fnr=1"):
         calibration.fit_threshold([0.1] * 9 + [0.9] * 9, [0] * 9 + [1] * 9, SCORING, 0.1, 1)
     for score in (0.0, 1.0):
         point = calibration.fit_threshold([score] * 10, [0] * 5 + [1] * 5, SCORING, 0.1, 0.1)
@@ -205,9 +205,9 @@ def test_the_curve_goes_with_the_weights_wherever_their_savedmodel_is_built(scor
     assert calibrate(scored) == 0
     metadata, _ = saved_model.read_metadata(scored[1])
     for program in ("a" * 64, "b" * 64):
-        assert calibration.of_model(metadata, ScoreConfig().scoring(saved_model.identity(program, metadata)))[0]
+        assert calibration.of_model(metadata, ScoreConfig().scoring(saved_model.fingerprint(program, metadata)))[0]
     other = {**metadata, "weights_sha256": "x" * 64}
-    assert calibration.of_model(other, ScoreConfig().scoring(saved_model.identity("a" * 64, other)))[0] is None
+    assert calibration.of_model(other, ScoreConfig().scoring(saved_model.fingerprint("a" * 64, other)))[0] is None
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
-    """The verb's output folder, made with its own file of trusted models."""
+    """The output folder of `export`, made with its own file of trusted models."""
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(saved_model.PIN_VARIABLE, str(folder / "pins.json"))
@@ -74,7 +74,7 @@ def test_the_export_gives_the_live_models_answers(run, exported, crops):
     np.testing.assert_allclose(scores, live["frame_score"].numpy(), atol=1e-6)
     assert masks.std() > 1e-3  # not one constant for everything
     top = np.sort(masks.reshape(3, -1), axis=1)[:, -round(SIDE * SIDE * 0.03) :].mean(axis=1)
-    np.testing.assert_allclose(scores, top, atol=5e-3)  # what the frame score is said to be
+    np.testing.assert_allclose(scores, top, atol=5e-3)  # how the frame score is defined
 
 
 def test_the_metadata_say_what_it_is_and_where_it_comes_from(run, exported):

@@ -1,4 +1,4 @@
-"""Weights in the box: only the released ones are used, and what is made of them answers as they do."""
+"""Packaged weights: only the released ones are used, and the model built of them answers as they do."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from mask_generation.faces.detector import MtcnnDetector
 from runtime.commands.demo_clips import unseen_pairs
 from runtime.commands.score import notice_of
 from runtime.model import calibration, packaged, saved_model
-from runtime.model.saved_model import ModelError, identity, load_model
+from runtime.model.saved_model import ModelError, fingerprint, load_model
 from runtime.scoring import abstention
 from runtime.scoring.result import ScoreConfig
 from tests.helpers import drawn_model
@@ -21,11 +21,14 @@ from unet_industrial.config import ModelConfig
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def packaged_network(tmp_path, monkeypatch):
     """A folder of weights as `tools/pack_weights.py` leaves it: an untrained network for crops of 32 px."""
+    import tensorflow as tf
+
     from unet_industrial.train_step import make_network
 
     config = ModelConfig(input_size=32, features="rgb+srm")
+    tf.keras.utils.set_random_seed(0)  # of some random weights, a float16 copy is off by more than the tolerance
     network = make_network(config)
     stream = io.BytesIO()
     np.savez_compressed(stream, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(network.get_weights())})
@@ -52,7 +55,7 @@ def build_count(monkeypatch):
     return counted
 
 
-def test_the_model_is_made_once_and_answers_as_its_weights(box, tmp_path):
+def test_the_model_is_made_once_and_answers_as_its_weights(packaged_network, tmp_path):
     folder = packaged.model_folder()
     model = load_model(folder, trust=True)
     assert model.input_size == 32
@@ -61,7 +64,9 @@ def test_the_model_is_made_once_and_answers_as_its_weights(box, tmp_path):
     masks, _ = model.predict(crops)
     from unet_industrial.train_step import network_input
 
-    logits = box(network_input(crops.astype(np.float32) / 127.5 - 1, ModelConfig(input_size=32, features="rgb+srm")))
+    logits = packaged_network(
+        network_input(crops.astype(np.float32) / 127.5 - 1, ModelConfig(input_size=32, features="rgb+srm"))
+    )
     np.testing.assert_allclose(masks, 1 / (1 + np.exp(-logits.numpy()[..., 0])), atol=1e-3)
     made = (folder / "saved_model.pb").stat().st_mtime_ns
     assert packaged.model_folder() == folder
@@ -69,7 +74,7 @@ def test_the_model_is_made_once_and_answers_as_its_weights(box, tmp_path):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
 
 
-def test_a_model_in_the_cache_that_was_changed_is_not_run(box, tmp_path, caplog):
+def test_a_model_in_the_cache_that_was_changed_is_not_run(packaged_network, tmp_path, caplog):
     """Before, whatever lay under the right name was loaded as the shipped model, with no question about trust."""
     folder, written = packaged.model_folder(), tmp_path / "written"
     shutil.rmtree(folder)
@@ -81,14 +86,14 @@ def test_a_model_in_the_cache_that_was_changed_is_not_run(box, tmp_path, caplog)
     assert load_model(again).metadata["note"] == "untrained"  # and its hash is known
 
 
-def test_a_users_own_export_in_the_cache_is_not_the_shipped_model(box):
+def test_a_users_own_export_in_the_cache_is_not_the_shipped_model(packaged_network):
     folder = packaged.model_folder()
     shutil.rmtree(folder)
     saved_model.pin(drawn_model.save(folder, side=32))
     assert load_model(packaged.model_folder()).metadata["note"] == "untrained"
 
 
-def test_a_half_written_model_in_the_cache_is_built_anew(box, build_count):
+def test_a_half_written_model_in_the_cache_is_built_anew(packaged_network, build_count):
     folder = packaged.model_folder()
     (folder / "variables" / "variables.index").unlink()
     assert load_model(packaged.model_folder()).input_size == 32
@@ -97,7 +102,9 @@ def test_a_half_written_model_in_the_cache_is_built_anew(box, build_count):
     assert len(build_count) == 3
 
 
-def test_where_nothing_can_be_remembered_each_process_builds_its_own(box, build_count, tmp_path, monkeypatch, caplog):
+def test_where_nothing_can_be_remembered_each_process_builds_its_own(
+    packaged_network, build_count, tmp_path, monkeypatch, caplog
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "file" / "pins.json"))
     monkeypatch.setattr(packaged, "_unpinned", {})
@@ -105,11 +112,13 @@ def test_where_nothing_can_be_remembered_each_process_builds_its_own(box, build_
     assert load_model(folder, trust=True).input_size == 32
     assert packaged.model_folder() == folder
     assert len(build_count) == 1
-    assert list((tmp_path / "cache").iterdir()) == []  # nothing is left there that could not be told from a foreign one
+    assert (
+        list((tmp_path / "cache").iterdir()) == []
+    )  # nothing is left there that could not be distinguished from a foreign one
     assert "built anew at every start" in caplog.text
 
 
-def test_other_weights_than_the_released_are_refused(box):
+def test_other_weights_than_the_released_are_refused(packaged_network):
     data = bytearray(packaged.WEIGHTS_FILE.read_bytes())
     data[100] ^= 1
     packaged.WEIGHTS_FILE.write_bytes(data)
@@ -117,7 +126,7 @@ def test_other_weights_than_the_released_are_refused(box):
         packaged.model_folder()
 
 
-def test_without_weights_it_says_what_to_do(box):
+def test_without_weights_it_says_what_to_do(packaged_network):
     packaged.WEIGHTS_FILE.unlink()
     assert not packaged.available()
     with pytest.raises(ModelError, match="holds no weights: give --model=FOLDER"):
@@ -143,7 +152,7 @@ def test_the_shipped_model_is_calibrated_for_the_way_score_uses_it(tmp_path, mon
     monkeypatch.setenv(packaged.CACHE_VARIABLE, str(tmp_path))
     model = load_model(packaged.model_folder(), trust=True)
     config = ScoreConfig().for_model(model.sha256, model.metadata)
-    scoring = config.scoring(identity(model.sha256, model.metadata))
+    scoring = config.scoring(fingerprint(model.sha256, model.metadata))
     found, note = calibration.of_model(model.metadata, scoring)
     assert note == ""
     assert found.probability(0.05) < found.probability(0.95)

@@ -77,7 +77,7 @@ def stranger(tmp_path_factory):
     return model, root / "written", root / "records", video
 
 
-DOORS = {
+SUBCOMMANDS = {
     "evaluate": ["--model=MODEL", "--data_dir=RECORDS", "--split=val", "--output_dir=OUT"],
     "score": ["--model=MODEL", "--input=VIDEO", "--output=OUT"],
     "robustness": ["--model=MODEL", "--output_dir=OUT", "--kinds=fps", "VIDEO"],
@@ -86,11 +86,11 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("subcommand", DOORS)
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
 def test_no_subcommand_runs_a_strangers_model(subcommand, stranger, tmp_path, capsys):
     """Before, `evaluate` loaded and ran anything that it was given."""
     model, written, *_ = stranger
-    assert main([subcommand, *_filled(DOORS[subcommand], stranger, tmp_path / "out")]) == cli.FAILED
+    assert main([subcommand, *_filled(SUBCOMMANDS[subcommand], stranger, tmp_path / "out")]) == cli.FAILED
     error = capsys.readouterr().err
     assert str(model) in error
     assert "Traceback" not in error
@@ -108,7 +108,7 @@ def test_python_does_not_run_a_strangers_model_either(stranger):
 
 def test_a_model_that_the_user_vouches_for_is_evaluated(stranger, tmp_path):
     written = stranger[1]
-    assert main(["evaluate", *_filled(DOORS["evaluate"], stranger, tmp_path / "out"), "--trust_model"]) == cli.OK
+    assert main(["evaluate", *_filled(SUBCOMMANDS["evaluate"], stranger, tmp_path / "out"), "--trust_model"]) == cli.OK
     assert written.exists()  # so the refusals above did prevent something
     written.unlink()
     about = json.loads((tmp_path / "out" / "evaluation.json").read_text())
@@ -153,7 +153,7 @@ def outputs(images):
         (outputs, {"dtype": tf.float32}, "float32"),
         (lambda x: outputs(x), {"name": "x"}, r"takes \['x'\]"),
         (outputs, {"shape": (None, 32, 32, 4)}, "images are uint8"),
-        (outputs, {"shape": (None, None, None, 3)}, "cannot tell the size"),
+        (outputs, {"shape": (None, None, None, 3)}, "size of its crops is not known"),
     ],
 )
 def test_other_signatures_are_refused(tmp_path, function, options, message):
@@ -195,13 +195,13 @@ def test_metadata_are_written_whole_and_come_back(tmp_path):
     assert saved_model.read_metadata(tmp_path / "none") == ({}, None)
 
 
-def test_without_a_model_that_comes_along_the_default_says_so(monkeypatch):
+def test_without_a_packaged_model_the_default_is_refused(monkeypatch):
     monkeypatch.setattr(saved_model, "PACKAGED", "runtime.not_there")
     with pytest.raises(ModelError, match="none comes with this installation: give --model"):
         default_model()
 
 
-def test_the_default_is_the_model_that_comes_along(tmp_path, folder, monkeypatch):
+def test_the_default_is_the_packaged_model(tmp_path, folder, monkeypatch):
     (tmp_path / "model_along.py").write_text(f"def model_folder(): return {str(folder)!r}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(saved_model, "PACKAGED", "model_along")

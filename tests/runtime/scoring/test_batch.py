@@ -66,7 +66,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(0.5)  # its workers end with it
+    time.sleep(0.5)  # its processes end with it
     finished = {path.name for path in results.glob("[!.]*.json")}
     before = looked_at(tmp_path)
     assert 5 <= len(finished) < 24

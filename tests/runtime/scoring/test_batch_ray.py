@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 
 from mask_generation.parallel import processes, ray
-from runtime.scoring.batch import PoolError
+from runtime.scoring.batch import ScoringError
 from tests.helpers import quick_scorer
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -29,7 +29,7 @@ def test_workers_that_die_hang_or_break_cost_one_file_each(tmp_path):
 
 @needs_ray
 def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(tmp_path):
-    with pytest.raises(PoolError, match="the model is missing"):
+    with pytest.raises(ScoringError, match="the model is missing"):
         score(tmp_path, ["0.1"], build=quick_scorer.build_failing)
 
 

@@ -1,4 +1,4 @@
-"""Regions of a face, steadiness in time, and a family that is named only where the evidence is clear."""
+"""Regions of a face, steadiness in time, and a manipulation type that is named only where the regions are clear."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_points_that_are_no_face_give_background():
 
 
 @pytest.mark.parametrize(
-    "regions, family",
+    "regions, kind",
     [
         (REGIONS[:5], "whole face swapped"),
         (("mouth",), "mouth re-rendered"),
@@ -61,17 +61,17 @@ def test_points_that_are_no_face_give_background():
         (("background",), "unknown"),
     ],
 )
-def test_families(regions, family):
+def test_manipulation_types(regions, kind):
     found = attribute([frames(paint(*regions))], True)
-    assert found.family == family
-    assert (found.confidence == "none") == (family == "unknown")
+    assert found.family == kind
+    assert (found.confidence == "none") == (kind == "unknown")
     assert sum(found.shares.values()) == pytest.approx(1)
     assert found.evidence
     for name in regions:
         assert found.coverage[name] > 0.6
 
 
-def test_confidence_is_never_more_than_the_evidence():
+def test_confidence_is_never_more_than_number_and_steadiness_of_frames_allow():
     mouth, elsewhere = paint("mouth"), np.roll(paint("mouth"), -20, axis=1)
     steady = attribute([frames(mouth)], True)
     assert (steady.confidence, steady.stability) == ("moderate", 1.0)

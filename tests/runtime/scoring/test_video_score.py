@@ -72,7 +72,7 @@ def test_a_face_seen_once_does_not_make_a_long_video_fake_but_a_still_picture_is
     assert score(np.array([FAKE])) == pytest.approx(FAKE)
 
 
-def test_more_faces_lower_the_score_of_the_same_evidence():
+def test_more_faces_lower_the_score_of_the_same_suspicious_frames():
     alone, crowd = score(clip(FRAMES, 0)), score(clip(FRAMES, 0), *[clip(0)] * 49)
     assert alone > crowd > 0.5
 

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_grow_stops_with_the_last_good_one_named(tmp_path):
     assert value_of(good) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="there is no earlier one"):
         save(CheckpointStore(tmp_path / "file" / "checkpoints"), 1)

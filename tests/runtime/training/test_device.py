@@ -18,7 +18,7 @@ class Worker(Workers):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What was asked of TensorFlow; `gpus` and `capability` are what it says there is."""
+    """What was asked of TensorFlow; `gpus` and `capability` are what it reports."""
     seen = {"gpus": [], "capability": (8, 0)}
 
     def record(name, answer=None):
@@ -53,7 +53,7 @@ def test_a_worker_takes_the_gpu_of_its_local_rank_and_grows_into_it(calls):
     assert "deterministic" in calls
 
 
-def test_more_workers_than_gpus_is_said(calls):
+def test_more_workers_than_gpus_is_an_error(calls):
     calls["gpus"] = ["gpu0"]
     with pytest.raises(ConfigError, match="2 workers on this machine, but it has 1 GPUs"):
         device.configure(Worker(1, 2), TrainConfig())

@@ -126,10 +126,10 @@ def test_a_dead_worker_ends_the_job_within_a_minute_and_says_so(tmp_path):
         assert time.monotonic() - killed < 60
     finally:
         end(process)
-    said = log.read_text()
-    assert "Process 1 exit with status code 137" in said  # from horovodrun: which one
-    assert "worker 0: another worker has gone" in said  # from us: what it means and what to do
-    assert "Traceback" not in said.split("another worker has gone")[0][-2000:]
+    logged = log.read_text()
+    assert "Process 1 exit with status code 137" in logged  # from horovodrun: which one
+    assert "worker 0: another worker has gone" in logged  # from us: what it means and what to do
+    assert "Traceback" not in logged.split("another worker has gone")[0][-2000:]
 
 
 @needs_horovod

@@ -25,7 +25,7 @@ def test_rows_are_json_whatever_the_values(tmp_path):
     lines.close()
 
 
-def test_a_log_that_cannot_be_made_is_said(tmp_path):
+def test_a_log_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match="file/log.jsonl cannot be written"):
         JsonLines(tmp_path / "file" / "log.jsonl")

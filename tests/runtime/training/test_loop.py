@@ -129,13 +129,13 @@ def small_disk(tmp_path):
 def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(data, whole, small_disk, capsys):
     flags = ("--num_iter=8", "--checkpoint_every=2", "--learning_rate_schedule=staircase")
     assert main(command(data, small_disk, *flags)) == 1
-    said = capsys.readouterr().err
-    assert "not written" in said
-    assert "No space left" in said
-    assert "the last good one is" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert "not written" in printed
+    assert "No space left" in printed
+    assert "the last good one is" in printed
+    assert "Traceback" not in printed
     newest = CheckpointStore(small_disk / "checkpoints").newest()
-    assert str(newest) in said
+    assert str(newest) in printed
     assert not list((small_disk / "checkpoints").glob(".writing-*"))
     assert 2 <= read_state(newest).step < 8
     assert {step: set(values) for step, values in losses(small_disk).items()}.items() <= {
@@ -157,10 +157,10 @@ def test_a_damaged_record_is_named(tmp_path, capsys):
     content[place : place + 16] = bytes(16)
     path.write_bytes(content)
     assert main(command(data, tmp_path / "run", "--num_iter=5")) == 1
-    said = capsys.readouterr().err
-    assert f"{path}, byte" in said
-    assert "damaged record" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert f"{path}, byte" in printed
+    assert "damaged record" in printed
+    assert "Traceback" not in printed
 
 
 class Spoilt(SyntheticSource):

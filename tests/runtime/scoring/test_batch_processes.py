@@ -1,4 +1,4 @@
-"""`runtime.scoring.batch`: a worker that dies, hangs or fails costs the file it was at, and nothing else."""
+"""`runtime.scoring.batch`: a process that dies, hangs or fails costs the file it was at, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from runtime.scoring.batch import OutputError, PoolError, default_processes
+from runtime.scoring.batch import OutputError, ScoringError, default_processes
 from tests.helpers import quick_scorer
 
 
 @pytest.fixture
 def run(tmp_path):
-    """contents → results in the order of the contents, scored by two workers."""
+    """contents → results in the order of the contents, scored by two processes."""
     return functools.partial(quick_scorer.score_contents, tmp_path)
 
 
@@ -23,7 +23,7 @@ def test_every_job_is_answered_once(run):
     assert [r.score for r in results] == [i / 10 for i in range(8)]
 
 
-def test_workers_that_die_hang_or_break_cost_one_file_each(run, tmp_path):
+def test_processes_that_die_hang_or_break_cost_one_file_each(run, tmp_path):
     start = time.monotonic()
     results = run(["0.1", "die", "0.3", "hang", "break", "0.6", "damaged", "0.8"], timeout_s=3)
     assert [r.state for r in results] == [
@@ -41,13 +41,13 @@ def test_workers_that_die_hang_or_break_cost_one_file_each(run, tmp_path):
     assert len(list((tmp_path / "out" / "results").iterdir())) == 5
 
 
-def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(run):
-    with pytest.raises(PoolError, match="the model is missing"):
+def test_a_process_that_cannot_start_ends_the_run_with_its_reason(run):
+    with pytest.raises(ScoringError, match="the model is missing"):
         run(["0.1"], build=quick_scorer.build_failing)
 
 
-def test_workers_that_die_while_starting_end_the_run(run):
-    with pytest.raises(PoolError, match=r"SIGKILL.*memory"):
+def test_processes_that_die_while_starting_end_the_run(run):
+    with pytest.raises(ScoringError, match=r"SIGKILL.*memory"):
         run(["0.1", "0.2"], build=quick_scorer.build_dying, processes=1)
 
 
@@ -56,10 +56,10 @@ def full_disk(output, overlay_video, scorer, job, result):
 
 
 def test_a_full_disk_ends_the_run(run):
-    with pytest.raises(PoolError, match="No space left"):
+    with pytest.raises(ScoringError, match="No space left"):
         run(["0.1", "0.2", "0.3"], save=full_disk)
 
 
-def test_number_of_workers():
+def test_number_of_processes():
     assert default_processes(1) == 1
     assert 1 <= default_processes(1000) <= (os.cpu_count() or 1)
