@@ -107,16 +107,10 @@ def pixel_counts(
     return hit, marked - hit, positive - hit
 
 
-def iou_at_thresholds(
-    prob: np.ndarray,
-    mask: np.ndarray,
-    thresholds: Sequence[float] = THRESHOLDS,
-    target_threshold: Optional[float] = FAKE_ABOVE,
-) -> np.ndarray:
-    """(T,) mean over the batch of each image's intersection over union; 1 where both are empty."""
-    hit, false, missed = pixel_counts(prob, mask, thresholds, target_threshold)
+def image_iou(hit: np.ndarray, false: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """(B, T) intersection over union of each image, from its `pixel_counts`; 1 where both sides are empty."""
     union = hit + false + missed
-    return np.where(union > 0, hit / np.maximum(union, 1), 1.0).mean(axis=0)
+    return np.where(union > 0, hit / np.maximum(union, 1), 1.0)
 
 
 def image_scores(prob: np.ndarray) -> np.ndarray:
@@ -176,8 +170,7 @@ class SegmentationCounts:
             labels = flat_mask.max(axis=1) > np.float32(self.target_threshold)
         confusion = image_confusion(image_scores(prob), labels, self.thresholds)
         fake = (np.asarray(labels).ravel() > 0.5).astype(np.float64)
-        union = hit + false + missed
-        iou = np.where(union > 0, hit / np.maximum(union, 1), 1.0)
+        iou = image_iou(hit, false, missed)
         rows = {
             "dice": dice.sum(axis=0),
             "dice_fake": fake @ dice,

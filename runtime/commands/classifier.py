@@ -11,7 +11,7 @@ from absl import flags
 
 from mask_generation import cli
 from runtime.commands.compare import write_and_print
-from runtime.commands.flags import define_data_dir, define_measuring, define_train_split
+from runtime.commands.flags import define_data_dir, define_measuring, define_train_split, make_settings
 from runtime.evaluation import measure
 from runtime.evaluation.classifier import ClassifierConfig, ClassifierError, evaluate, load, train
 from unet_industrial.record_files import RecordFileError
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     from unet_industrial.dataset import find_files
 
     values = flags.FLAGS
-    settings = cli.make(measure.Settings)
+    settings = make_settings()
     folder = Path(values.output)
     if values.mode == "evaluate":
         model, config = load(folder)

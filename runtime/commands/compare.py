@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_measuring
+from runtime.commands.flags import define_measuring, make_settings
 from runtime.evaluation import measure, report, tables
 from runtime.evaluation.report import tables_of
 from runtime.evaluation.tables import TableError
@@ -47,7 +47,7 @@ def define_flags() -> None:
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = cli.make(measure.Settings)
+    settings = make_settings()
     if values.labels:
         reference = measure.Detector(tables.load_labels(Path(values.labels)))
         detectors = {values.name: load_other(Path(values.scores), reference)}
@@ -71,7 +71,7 @@ def load(path: Path) -> measure.Detector:
     """A table with labels; one row a video is a video table, more are frames."""
     table = tables.load_frames(path)
     if table["key"].is_unique:
-        return measure.Detector(table)
+        return measure.Detector(tables.with_verdicts(table, str(path)))
     return measure.Detector.from_frames(table)
 
 

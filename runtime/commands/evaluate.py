@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model
-from runtime.evaluation.measure import Settings, compare
-from runtime.model.saved_model import ModelError, default_model, load_model
+from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model, make_settings
+from runtime.evaluation.measure import compare
+from runtime.model.calibration import CalibrationError, threshold_of_model
+from runtime.model.saved_model import ModelError, default_model, identity, load_model
+from runtime.scoring.result import ScoreConfig
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
 from unet_industrial.config import DataConfig, TrainConfig
 from unet_industrial.record_files import RecordFileError
 
-USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, ModelError)
+USER_ERRORS = (RecordFileError, CheckpointError, DistributedError, ModelError, CalibrationError)
 
 
 def define_flags() -> None:
@@ -40,7 +42,7 @@ def define_flags() -> None:
 def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
-    settings = cli.make(Settings)
+    settings = make_settings()
     from runtime.training import device, distributed
 
     workers = distributed.start()
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     from unet_industrial.dataset import find_files
 
     source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
-    predict, model, about = _load(source, trust)
+    predict, model, about, thresholds = _load(source, trust)
     files = find_files(values.data_dir, values.split)
     data = cli.make(DataConfig)
     recorders = Recorders("model")
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
         about.update(model=str(source), data_dir=values.data_dir, split=values.split, workers=workers.size)
         folder, title = Path(values.output), f"{source} on {values.split}"
         detectors = recorders.detectors()
+        if thresholds:
+            detectors["model"] = detectors["model"].judged(*thresholds)
         write_and_print(folder, compare(detectors, settings), detectors, title, about, True)
     return cli.OK
 
@@ -76,19 +80,23 @@ def _progress(shown: bool) -> Any:
     return wrap
 
 
-def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any]]:
-    """(predict, model configuration, what it is) of a SavedModel folder or of a checkpoint.
+def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any], Optional[tuple[float, float]]]:
+    """(predict, model configuration, what it is, its own video thresholds) of a SavedModel folder or of a checkpoint,
+    which has no thresholds.
 
     Raises:
+        CalibrationError: the thresholds are damaged.
         ModelError: the SavedModel is unknown and not trusted, damaged, or with another signature.
         CheckpointError: no usable checkpoint there.
     """
     if (path / "saved_model.pb").is_file():
         saved = load_model(path, trust)
-        about = {"saved_model": str(path), "sha256": saved.sha256}
-        return saved.predictor(), saved.crops(), {**about, "weights_sha256": saved.metadata.get("weights_sha256")}
+        # Video scores here are those of `score` with its default settings, so its thresholds for these hold.
+        own = threshold_of_model(saved.metadata, ScoreConfig().scoring(identity(saved.sha256, saved.metadata)))
+        hashes = {"sha256": saved.sha256, "weights_sha256": saved.metadata.get("weights_sha256")}
+        return saved.predictor(), saved.crops(), {"saved_model": str(path), **hashes}, own
     from runtime.evaluation.recorder import predictor
     from runtime.model.export import load_network
 
     network, model, state, folder = load_network(path)
-    return predictor(network, model), model, {"checkpoint": str(folder), "step": state.step}
+    return predictor(network, model), model, {"checkpoint": str(folder), "step": state.step}, None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from absl import flags
 
 from mask_generation import cli
+
+if TYPE_CHECKING:
+    from runtime.evaluation.measure import Settings
 
 MODEL_NEEDED = "Folder of an exported model."
 MODEL_OR_PACKAGED = f"{MODEL_NEEDED} [default: the experimental one of this installation]"
@@ -39,3 +44,14 @@ def define_measuring(threshold: bool = True) -> None:
     from runtime.evaluation.measure import Settings
 
     cli.define(Settings, *(["threshold"] if threshold else []), "resamples", "confidence", "seed", "cluster")
+
+
+def make_settings() -> Settings:
+    """The `Settings` that the flags of `define_measuring` describe; a --threshold that was given decides every verdict.
+
+    Raises:
+        UsageError: a value is impossible.
+    """
+    from runtime.evaluation.measure import Settings
+
+    return cli.make(Settings, own_verdicts="threshold" not in cli.given(Settings, "threshold"))

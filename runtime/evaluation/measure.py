@@ -7,7 +7,7 @@ difference to the first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 import numpy as np
@@ -17,10 +17,10 @@ from runtime.evaluation import bootstrap, metrics, tables
 from runtime.evaluation.bootstrap import Statistic
 from runtime.evaluation.metrics import ClusteredAuc, stacked
 from runtime.evaluation.pixel_metrics import PixelHistograms
-from runtime.scoring.video_score import DEFAULT_THRESHOLD, AggregateConfig, called_fake
+from runtime.scoring.video_score import DEFAULT_THRESHOLD, called_fake, verdict
 from unet_industrial.config import FAKE_ABOVE
 from unet_industrial.metrics import SegmentationResult
-from unet_industrial.setting import same_setting, setting
+from unet_industrial.setting import setting
 
 TREATMENTS = ("dropped", "worst")
 DIFFERENCES = ("auc", "paired", "same_source_auc", "balanced_accuracy", "brier", "log_loss")  # to the first detector
@@ -49,16 +49,22 @@ class Settings:
 
     threshold: a video or frame is called fake above this probability (or score, where a table has no probabilities).
     Where the table has the column `called_fake`, that counts instead. None: no operating point.
+    own_verdicts: False: the threshold was asked for, and decides everywhere, over `called_fake` too.
     cluster: what the bootstrap draws: "identity" (people connected through swaps), "original", or "video".
     """
 
-    threshold: Optional[float] = same_setting(AggregateConfig, "threshold", DEFAULT_THRESHOLD)
+    threshold: Optional[float] = setting(
+        DEFAULT_THRESHOLD,
+        "What lies above it is called fake, whatever the detector's own verdict.",
+        shown=f"{DEFAULT_THRESHOLD}; for videos the detector's own verdicts or thresholds, where it has them",
+    )
     resamples: int = setting(bootstrap.DEFAULT_RESAMPLES, "Bootstrap resamples for the intervals.", low=1)
     confidence: float = setting(bootstrap.DEFAULT_CONFIDENCE, "Confidence of the intervals, between 0 and 1.")
     seed: int = setting(0, "Seed of the resampling.", flag="bootstrap_seed", low=0)
     cluster: str = setting(
         "identity", "What the bootstrap draws: people, originals or videos.", choices=tuple(CLUSTER_COLUMNS)
     )
+    own_verdicts: bool = True
 
     def __post_init__(self) -> None:
         if self.cluster not in CLUSTER_COLUMNS:
@@ -99,19 +105,30 @@ def score_statistics(table: pd.DataFrame, settings: Settings) -> dict[str, Stati
         statistics["ece"] = lambda weights: metrics.expected_calibration_error(labels, chances, weights)
     called = verdicts(table, scores if values is None else values, settings)
     if called is not None:
-        statistics["accuracy"] = _mean_of(called == (labels == 1), everyone)
+        unclear = unclear_rows(table, settings)
+        right = (called == (labels == 1)) & (True if unclear is None else ~unclear)
+        statistics["accuracy"] = _mean_of(right, everyone)
         statistics["tpr"] = tpr = _mean_of(called, fakes)
-        statistics["fpr"] = fpr = _mean_of(called, reals)
-        statistics["balanced_accuracy"] = lambda weights: (tpr(weights) + 1 - fpr(weights)) / 2
+        statistics["fpr"] = _mean_of(called, reals)
+        real_found = _mean_of(right, reals)
+        statistics["balanced_accuracy"] = lambda weights: (tpr(weights) + real_found(weights)) / 2
+        if unclear is not None:
+            statistics["unclear"] = _mean_of(unclear, everyone)
     return statistics
 
 
 def verdicts(table: pd.DataFrame, values: np.ndarray, settings: Settings) -> Optional[np.ndarray]:
     """(N,) bool, whether each row is called fake: by the column `called_fake` where there is one, else by the
     threshold; None where there is neither. A row filled with the worst answer (±inf) is called by its sign."""
-    if tables.CALLED in table:
+    if settings.own_verdicts and tables.CALLED in table:
         return np.where(np.isinf(values), values > 0, table[tables.CALLED].to_numpy() == 1)
     return None if settings.threshold is None else called_fake(values, settings.threshold)
+
+
+def unclear_rows(table: pd.DataFrame, settings: Settings) -> Optional[np.ndarray]:
+    """(N,) bool, whether the detector's own verdict on each row is neither fake nor real; None where it never is."""
+    counted = settings.own_verdicts and {tables.CALLED, tables.UNCLEAR} <= set(table)
+    return table[tables.UNCLEAR].to_numpy() == 1 if counted else None
 
 
 def clusters_of(table: pd.DataFrame, settings: Settings) -> np.ndarray:
@@ -204,6 +221,11 @@ def measure(
     With nothing undecided, "worst" is the same as "dropped". Pixel numbers (rows that have them) stand under "pixels".
     """
     result: dict[str, Any] = {"counts": counts(table)}
+    unclear = unclear_rows(table, settings)
+    if unclear is not None:
+        fake = table["label"].to_numpy() == 1
+        result["counts"]["unclear_real"] = int((unclear & ~fake).sum())
+        result["counts"]["unclear_fake"] = int((unclear & fake).sum())
     for how in TREATMENTS:
         if how == "worst" and not result["counts"]["undecided"]:
             result["worst"] = result["dropped"]
@@ -254,6 +276,8 @@ class Detector:
         rule: how the video scores were made of the frames' (one of `tables.RULES`), or AS_GIVEN.
         histograms: pixel histograms by video key.
         pixels: pixel numbers at every threshold of the reference, over all crops.
+        thresholds: the model's own for videos, by which their verdicts were given: above the first fake, below the
+            second real. None: it has none.
     """
 
     videos: pd.DataFrame
@@ -261,6 +285,7 @@ class Detector:
     rule: str = AS_GIVEN
     histograms: Mapping[str, PixelHistograms] = field(default_factory=dict)
     pixels: Optional[SegmentationResult] = None
+    thresholds: Optional[tuple[float, float]] = None
 
     @classmethod
     def from_frames(
@@ -272,6 +297,17 @@ class Detector:
         """Video scores by the rule of the product, or the one that `tables.video_rule` names for such scores."""
         rule = tables.video_rule(frames)
         return cls(tables.to_videos(frames, rule), frames, rule, histograms or {}, pixels)
+
+    def judged(self, threshold: float, real_below: float) -> Detector:
+        """The same with the verdicts that `score` gives by a model's own thresholds.
+
+        They stand in the frames too, as `verdict`, so that a frame table that is written leads back to them.
+        """
+        scores = self.videos.set_index("key")["score"]
+        words = scores.map(lambda score: verdict(score, threshold, real_below), na_action="ignore")
+        videos = tables.with_verdicts(self.videos.assign(verdict=self.videos["key"].map(words)))
+        frames = None if self.frames is None else self.frames.assign(verdict=self.frames["key"].map(words))
+        return replace(self, videos=videos, frames=frames, thresholds=(threshold, real_below))
 
 
 def summary(detector: Detector) -> dict[str, Any]:
@@ -326,10 +362,11 @@ def with_scores(reference: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The reference's rows with another detector's answers.
 
     Args:
-        scores: columns score, state and, if it has one, probability, in the order of `reference`
-            (`tables.load_foreign`).
+        scores: columns score, state and, if it has them, probability, called_fake and unclear, in the order of
+            `reference` (`tables.load_foreign`).
     """
-    table = reference.drop(columns=[name for name in ("probability", tables.CALLED) if name in reference]).copy()
+    answers = ("probability", tables.CALLED, tables.UNCLEAR)
+    table = reference.drop(columns=[name for name in answers if name in reference]).copy()
     for name in scores:
         table[name] = scores[name].to_numpy()
     return table
@@ -343,7 +380,7 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
             judged.
     Returns:
         JSON-able dict: settings, first, detectors {name: `evaluate`}, video_rules {name: how video scores were
-        made}, chance, and differences {name: {"video":
+        made}, `verdict_rules`, chance, and differences {name: {"video":
         {"common": rows both decided, "dropped": {metric: other minus first}, "worst": …}, "frame": the same where both
         have the same frames}}.
     Raises:
@@ -371,8 +408,28 @@ def compare(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, 
         "detectors": {name: evaluate(detector, settings) for name, detector in detectors.items()},
         "differences": differences,
         "video_rules": {name: detector.rule for name, detector in detectors.items()},
+        "verdict_rules": verdict_rules(detectors, settings),
         "chance": dict(CHANCE),
     }
+
+
+def verdict_rules(detectors: Mapping[str, Detector], settings: Settings) -> dict[str, dict[str, str]]:
+    """{"video": {name: by what its rows are called fake}, "frame": the same of the detectors with frames}."""
+    return {
+        "video": {name: _verdict_rule(each.videos, settings, each.thresholds) for name, each in detectors.items()},
+        "frame": {n: _verdict_rule(each.frames, settings) for n, each in detectors.items() if each.frames is not None},
+    }
+
+
+def _verdict_rule(table: pd.DataFrame, settings: Settings, own: Optional[tuple[float, float]] = None) -> str:
+    if settings.own_verdicts and tables.CALLED in table:
+        if own is None:
+            return "the verdicts of its table"
+        band = f", real below {own[1]:g}, unclear between" if own[1] < own[0] else ""
+        return f"above {own[0]:g}{band} (the model's own thresholds)"
+    if settings.threshold is None:
+        return "no threshold"
+    return f"above {settings.threshold:g} ({'the default' if settings.own_verdicts else 'as given'})"
 
 
 def aligned(other: pd.DataFrame, first: pd.DataFrame) -> Optional[pd.DataFrame]:

@@ -38,6 +38,7 @@ PROBABILITY_COLUMNS = {
     "accuracy": "accuracy",
     "tpr": "TPR",
     "fpr": "FPR",
+    "unclear": "unclear",
 }
 PIXEL_COLUMNS = {
     "iou": "IoU (fakes)",
@@ -87,6 +88,9 @@ def counts_line(counts: Mapping[str, Any]) -> str:
         states = ", ".join(f"{state} {count}" for state, count in sorted(counts["undecided_by_state"].items()))
         by_class = f"{counts['undecided_real']} real, {counts['undecided_fake']} fake"
         line += f"; undecided {counts['undecided']} ({by_class}: {states})"
+    if "unclear_real" in counts:
+        real, fake = counts["unclear_real"], counts["unclear_fake"]
+        line += f"; verdict unclear {real + fake} ({real} real, {fake} fake)"
     return line
 
 
@@ -225,7 +229,7 @@ def _differences(document: Mapping[str, Any]) -> list[Table]:
 
 
 def _by_group(document: Mapping[str, Any], level: str, column: str, groups: Mapping[str, Any]) -> list[Table]:
-    columns = {**RANKING_COLUMNS, **{name: PROBABILITY_COLUMNS[name] for name in ("tpr", "fpr")}}
+    columns = {**RANKING_COLUMNS, **{name: PROBABILITY_COLUMNS[name] for name in ("tpr", "fpr", "unclear")}}
     if level == "frame":
         columns.update({name: PIXEL_COLUMNS[name] for name in ("iou", "region_auc", "area_real")})
     rows: list[tuple[str, Mapping[str, Any]]] = []
@@ -250,23 +254,33 @@ def interval_text(settings: Mapping[str, Any]) -> str:
 
 def rules_text(rules: Mapping[str, str]) -> str:
     """How video scores were made, in one line: names of detectors by rule."""
+    parts = (f"{rule} ({', '.join(names)})" for rule, names in _names_by_rule(rules).items())
+    return f"video scores: {'; '.join(parts)}"
+
+
+def verdicts_text(rules: Mapping[str, str], level: str) -> str:
+    """By what videos or frames are called fake, in one line."""
+    parts = (f"{', '.join(names)}: {rule}" for rule, names in _names_by_rule(rules).items())
+    return f"{LEVEL_NAMES[level].lower()} called fake: {'; '.join(parts)}"
+
+
+def _names_by_rule(rules: Mapping[str, str]) -> dict[str, list[str]]:
     by_rule: dict[str, list[str]] = {}
     for name, rule in rules.items():
         by_rule.setdefault(rule, []).append(name)
-    return "video scores: " + "; ".join(f"{rule} ({', '.join(names)})" for rule, names in by_rule.items())
+    return by_rule
 
 
-def threshold_text(settings: Mapping[str, Any]) -> str:
-    """The operating point and the calibration bins, in one line."""
-    threshold = settings["threshold"]
-    point = "no operating point given" if threshold is None else f"called fake above {threshold:g}"
-    return f"{point}; ECE over {settings['ece_bins']} equal bins; log loss clipped at {settings['log_loss_clip']:g}"
+def probabilities_text(settings: Mapping[str, Any]) -> str:
+    """The calibration bins and where the log loss is cut, in one line."""
+    return f"ECE over {settings['ece_bins']} equal bins; log loss clipped at {settings['log_loss_clip']:g}"
 
 
 def method_texts(document: Mapping[str, Any]) -> list[str]:
     """How everything was measured, a line each."""
     settings = document["settings"]
-    return [interval_text(settings), threshold_text(settings), rules_text(document["video_rules"])]
+    verdicts = [verdicts_text(rules, level) for level, rules in document["verdict_rules"].items() if rules]
+    return [interval_text(settings), rules_text(document["video_rules"]), *verdicts, probabilities_text(settings)]
 
 
 PLOT_TEXT = {
@@ -383,13 +397,16 @@ def draw(folder: Path, result: Mapping[str, Any], detectors: Mapping[str, Detect
     first = result["first"]
     labels, scores = scored[first]
     values = measure.calibrated_values(decided[first])
-    threshold = result["settings"]["threshold"]
+    threshold = line = result["settings"]["threshold"]
+    if result["settings"]["own_verdicts"] and tables.CALLED in decided[first]:
+        own = detectors[first].thresholds
+        line = own[0] if own else None  # by what the verdicts of a table were given is not known
     if values is not None and labels.size:
         title = f"Reliability of {first}, videos"
         drawn["reliability"] = plots.plot_reliability(labels, values, folder / "reliability.png", title)
     shown = scores if values is None else values
     drawn["histograms"] = plots.plot_histograms(
-        labels, shown, folder / "histograms.png", threshold, f"Scores of {first}, videos"
+        labels, shown, folder / "histograms.png", line, f"Scores of {first}, videos"
     )
     frames = detectors[first].frames
     if frames is not None:

@@ -248,7 +248,7 @@ def set_curves(table: pd.DataFrame, videos: pd.DataFrame, settings: Settings) ->
         if by_path["probability"].notna().any():
             scored["probability"] = videos["path"].map(by_path["probability"])
         if by_path["verdict"].notna().any():
-            scored[tables.CALLED] = videos["path"].map(by_path["verdict"] == "fake").astype(np.int64)
+            scored = tables.with_verdicts(scored.assign(verdict=videos["path"].map(by_path["verdict"])))
         measured[kind, level] = measure.measure(scored, settings)
     curves = []
     for kind in _kinds(table):

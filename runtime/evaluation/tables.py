@@ -11,6 +11,8 @@ Columns of a frame table (`frame_scores.csv`); those without * may be missing an
     group         rows that show one face at one moment, original and fakes [frame_index and track of the original]
     state         ok, or why there is no score [ok / undecided]
     called_fake   1 where the detector's own verdict is "fake" [score or probability above the threshold of `Settings`]
+    unclear       1 where its verdict is neither "fake" nor "real" [none is]
+    verdict       its word about the whole video, as in videos.csv of `score`: of a video table it gives both of these
     face_px       side of the face box in source pixels        skin_tone   any label
     iou, dice     of the frame's mask; empty for reals and fakes without a mask     area   share of the crop marked
 A video table has the same columns without frame_index and track. Added here: key, and cluster (connected identities).
@@ -31,13 +33,13 @@ import pandas as pd
 
 from mask_generation.datasets.splits import connected
 from runtime.scoring import video_score
-from runtime.scoring.video_score import AggregateConfig
+from runtime.scoring.video_score import VERDICTS, AggregateConfig
 from unet_industrial import files
 
 FRAME_TABLE = "frame_scores.csv"
 REQUIRED = ("video", "label", "score")
 PIXEL_COLUMNS = ("iou", "dice", "area")
-CALLED = "called_fake"
+CALLED, UNCLEAR, VERDICT = "called_fake", "unclear", "verdict"
 DERIVED = ("key", "cluster", "face_size")
 UNDECIDED_STATE = "undecided"
 MISSING_STATE = "missing"
@@ -53,6 +55,7 @@ _TEXT = (
     "key",
     "track",
     "group",
+    VERDICT,
 )
 PRODUCT_RULE = "video_score"  # what `score` does: `runtime.scoring.video_score` over the tracks of the video
 HIGHEST_FACE_MEAN = "mean of the highest face"  # over frames, the rule of SBI; takes scores on any scale
@@ -307,7 +310,8 @@ def to_videos(frames: pd.DataFrame, rule: str = PRODUCT_RULE, config: Optional[A
 
     Args:
         frames: normalised. Other columns are the video's own; face_px is the median. Frame probabilities are left
-            out: their mean is not a probability of the video.
+            out: their mean is not a probability of the video; `called_fake` too, it is of a frame; `verdict` becomes
+            the video's.
         rule: one of RULES. Numbers of the product are by PRODUCT_RULE, those by another rule are labelled with it.
         config: settings of PRODUCT_RULE; None: its defaults.
     Raises:
@@ -318,13 +322,35 @@ def to_videos(frames: pd.DataFrame, rule: str = PRODUCT_RULE, config: Optional[A
     score = RULES[rule](frames, config)
     videos = frames.drop_duplicates("key").reset_index(drop=True).assign(frame_index=0, track=0)
     videos["score"] = videos["key"].map(score)
-    videos = videos.drop(columns=[name for name in ("probability", "group", CALLED, *PIXEL_COLUMNS) if name in videos])
+    of_frames = ("probability", "group", CALLED, UNCLEAR, *PIXEL_COLUMNS)
+    videos = videos.drop(columns=[name for name in of_frames if name in videos])
     scored = videos["score"].notna()
     videos["state"] = np.where(scored, "ok", np.where(videos["state"] == "ok", UNDECIDED_STATE, videos["state"]))
     if "face_px" in frames:
         videos["face_px"] = videos["key"].map(frames.groupby("key")["face_px"].median())
         videos["face_size"] = face_size(videos["face_px"])
-    return videos
+    return with_verdicts(videos)
+
+
+def with_verdicts(videos: pd.DataFrame, where: str = "table") -> pd.DataFrame:
+    """A video table with its `verdict` as `called_fake` and `unclear`; one without words in that column as it is.
+
+    A video that has a score and no word is neither called fake nor real: unclear.
+
+    Raises:
+        TableError: a word is none of `video_score.VERDICTS`.
+    """
+    if VERDICT not in videos:
+        return videos
+    words, others = videos[VERDICT], videos.drop(columns=VERDICT)
+    if words.isna().all():
+        return others
+    unknown = sorted(set(words.dropna().astype(str)) - set(VERDICTS))
+    if unknown:
+        raise TableError(f"{where}: column {VERDICT} holds {unknown[0]!r}; allowed are {', '.join(VERDICTS)}")
+    called, neither = words == "fake", ~words.isin(("fake", "real"))
+    unclear = neither & videos["score"].notna()
+    return others.assign(**{CALLED: called.astype(np.int64), UNCLEAR: unclear.astype(np.int64)})
 
 
 def _by_video_score(frames: pd.DataFrame, config: Optional[AggregateConfig]) -> pd.Series:
@@ -363,7 +389,8 @@ def load_labels(path: Path) -> pd.DataFrame:
     table = read_csv(Path(path))
     if "video" not in table and "path" in table:
         table["video"] = [PurePath(str(name)).stem for name in table["path"]]
-    videos = normalise(table.assign(score=np.nan), str(path))
+    answers = [name for name in ("probability", CALLED, UNCLEAR, VERDICT) if name in table]
+    videos = normalise(table.drop(columns=answers).assign(score=np.nan), str(path))
     if not videos["key"].is_unique:
         twice = videos.loc[videos["key"].duplicated(), "key"].iloc[0]
         raise TableError(f"{path}: {twice} stands twice; add dataset, method, compression")
@@ -375,10 +402,11 @@ def load_foreign(path: Path, reference: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         path: CSV with `video` or `path` (a key, a path that holds the key's parts, or a name that fits one video),
-            `score` or `probability`, or both, and optionally `state`; videos.csv of `score` is one.
+            `score` or `probability`, or both, and optionally `state` and `verdict` or `called_fake`; videos.csv of
+            `score` is one.
     Returns:
-        columns score (NaN where there is none), state ("missing" where the file does not list the video), probability
-        if the file has one.
+        columns score (NaN where there is none), state ("missing" where the file does not list the video); probability,
+        called_fake and unclear if the file has them.
     Raises:
         TableError: a column is missing, a video is unknown, ambiguous or scored twice.
     """
@@ -402,6 +430,9 @@ def load_foreign(path: Path, reference: pd.DataFrame) -> pd.DataFrame:
     table["score"] = table[values[0]]
     if "state" not in table:
         table["state"] = np.where(table["score"].isna(), UNDECIDED_STATE, "ok")
-    found = table[["score", "state", *values[1:]]].reindex(keys)
+    table = with_verdicts(table, str(path))
+    own = [column for column in (CALLED, UNCLEAR) if column in table]
+    found = table[["score", "state", *values[1:], *own]].reindex(keys)
     found["state"] = found["state"].fillna(MISSING_STATE)
+    found[own] = found[own].fillna(0)
     return found.set_axis(reference.index)

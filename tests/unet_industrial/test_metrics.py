@@ -14,8 +14,8 @@ from unet_industrial.metrics import (
     dice_at_thresholds,
     image_confusion,
     image_dice,
+    image_iou,
     image_scores,
-    iou_at_thresholds,
     pixel_counts,
 )
 
@@ -26,6 +26,10 @@ maps = arrays.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32))
 def mask_of(*filled: int) -> np.ndarray:
     """One 4x4 map an argument, its first so many pixels 1."""
     return np.stack([(np.arange(16) < count).astype(np.float32).reshape(4, 4, 1) for count in filled])
+
+
+def iou_at_thresholds(prob, mask, thresholds, **options):
+    return image_iou(*pixel_counts(prob, mask, thresholds, **options)).mean(axis=0)
 
 
 def test_dice_and_iou_of_a_half_overlap():

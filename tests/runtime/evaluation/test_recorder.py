@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from runtime.evaluation import measure, tables
+from runtime.model import calibration
+from runtime.model.saved_model import load_model
 from runtime.scoring import video_score
-from tests.helpers import drawn_records
+from runtime.scoring.result import ScoreConfig
+from tests.helpers import drawn_model, drawn_records
 from tests.helpers.command_line import run
 
 
@@ -93,6 +96,56 @@ def test_compare_shows_the_pixel_table_of_the_frame_scores_that_evaluate_wrote(e
     for name in ("iou", "dice", "area_real", "area_fake"):
         assert compared["frame"]["all"]["pixels"][name] == pytest.approx(ours["frame"]["all"]["pixels"][name])
     assert compared["video"]["all"]["dropped"]["auc"] == ours["video"]["all"]["dropped"]["auc"]
+
+
+def counted(folder):
+    """(JSON, of the model's videos the numbers and the counts, text) of a report."""
+    document = json.loads((folder / "evaluation.json").read_text())
+    videos = document["detectors"]["model"]["video"]["all"]
+    rates = {name: entry["value"] for name, entry in videos["dropped"].items()}
+    return document, rates, videos["counts"], (folder / "evaluation.md").read_text()
+
+
+def test_videos_are_called_as_score_calls_them_by_the_models_own_thresholds(trained, tmp_path):
+    data, model = trained[0], drawn_model.save(tmp_path / "model")
+    words = ["evaluate", f"--model={model}", "--trust_model", f"--data_dir={data}", "--split=val", "--resamples=20"]
+    assert run(*words, f"--output={tmp_path / 'plain'}") == 0
+    assert "videos called fake: model, blur, face hull: above 0.5 (the default)" in counted(tmp_path / "plain")[3]
+    videos = tables.to_videos(tables.load_frames(tmp_path / "plain" / "frame_scores.csv"))
+    ranked = np.sort(videos["score"])
+    real_below, threshold = (ranked[3] + ranked[2]) / 2, ranked[8]  # the ninth lies at the threshold: unclear
+    path = model / "assets.extra" / "model.json"
+    marked = json.loads(path.read_text())
+    point = {"threshold": threshold, "real_below": real_below}
+    point["scoring"] = ScoreConfig().scoring(load_model(model, trust=True).sha256)
+    path.write_text(json.dumps({**marked, calibration.THRESHOLD_KEY: point}))
+
+    verdicts = np.array([video_score.verdict(score, threshold, real_below) for score in videos["score"]])
+    assert {word: int((verdicts == word).sum()) for word in video_score.VERDICTS} == {
+        "fake": 3,
+        "unclear": 6,
+        "real": 3,
+    }
+    fake = videos["label"].to_numpy() == 1
+    assert run(*words, f"--output={tmp_path / 'own'}") == 0
+    assert run("compare", f"--scores={tmp_path / 'own' / 'frame_scores.csv'}", f"--output={tmp_path / 'again'}") == 0
+    for folder in ("own", "again"):
+        document, rates, counts, text = counted(tmp_path / folder)
+        assert rates["tpr"] == pytest.approx((verdicts[fake] == "fake").mean())
+        assert rates["fpr"] == pytest.approx((verdicts[~fake] == "fake").mean())
+        assert rates["accuracy"] == pytest.approx((verdicts == np.where(fake, "fake", "real")).mean())
+        assert rates["unclear"] == 0.5
+        assert counts["unclear_real"] + counts["unclear_fake"] == 6
+        assert "verdict unclear 6 (" in text
+        assert document["verdict_rules"]["frame"]["model"] == "above 0.5 (the default)"
+    rule = f"above {threshold:g}, real below {real_below:g}, unclear between (the model's own thresholds)"
+    assert counted(tmp_path / "own")[0]["verdict_rules"]["video"]["model"] == rule
+
+    assert run(*words, f"--output={tmp_path / 'given'}", f"--threshold={ranked[5]}") == 0
+    document, rates, counts, _ = counted(tmp_path / "given")
+    assert rates["tpr"] == pytest.approx((videos["score"][fake] > ranked[5]).mean())
+    assert "unclear" not in rates
+    assert document["verdict_rules"]["video"]["model"].endswith("(as given)")
 
 
 def test_a_videos_score_is_that_of_score_on_the_same_faces():

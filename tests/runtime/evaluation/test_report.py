@@ -159,6 +159,31 @@ def test_compare_from_the_command_line(tmp_path, capsys):
     assert document["differences"]["half"]["video"]["common"] == len(videos) - 1
 
 
+def test_compare_counts_the_verdicts_of_score_unless_a_threshold_is_given(tmp_path):
+    """A calibrated probability above one half is no verdict: `score` calls by thresholds of its own."""
+    labels = [f"{name}.mp4,{label}" for name, label in zip("abcdef", (1, 1, 1, 0, 0, 0))]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *labels]) + "\n")
+    (tmp_path / "videos.csv").write_text(
+        "path,state,score,verdict,probability\n"
+        "a.mp4,ok,0.99,fake,0.65\nb.mp4,ok,0.7,unclear,0.6\nc.mp4,no_face,,,\n"
+        "d.mp4,ok,0.6,unclear,0.55\ne.mp4,ok,0.05,real,0.51\nf.mp4,ok,0.01,real,0.4\n"
+    )
+    words = ["compare", f"--labels={tmp_path / 'labels.csv'}", f"--scores={tmp_path / 'videos.csv'}", "--resamples=20"]
+    for extra, tpr, fpr, accuracy, rule in (
+        ([], 1 / 2, 0, 3 / 5, "the verdicts of its table"),
+        (["--threshold=0.5"], 1, 2 / 3, 3 / 5, "above 0.5 (as given)"),
+    ):
+        assert run(*words, f"--output={tmp_path / 'out'}", *extra) == 0
+        document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        videos = document["detectors"]["model"]["video"]["all"]
+        rates = tuple(videos["dropped"][name]["value"] for name in ("tpr", "fpr", "accuracy"))
+        assert rates == pytest.approx((tpr, fpr, accuracy))
+        assert document["verdict_rules"]["video"] == {"model": rule}
+        assert ("unclear" in videos["dropped"]) == (not extra)
+    (tmp_path / "videos.csv").write_text("path,score,verdict\na.mp4,0.9,FAKE\n")
+    assert run(*words, f"--output={tmp_path / 'out'}") == 1
+
+
 @pytest.mark.parametrize(
     "extra, code, message",
     [
