@@ -12,7 +12,7 @@ from mask_generation import cli
 from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model, make_settings
 from runtime.evaluation.measure import compare
 from runtime.model.calibration import CalibrationError, threshold_of_model
-from runtime.model.saved_model import ModelError, default_model, identity, load_model
+from runtime.model.saved_model import ModelError, default_model, fingerprint, load_model
 from runtime.scoring.result import ScoreConfig
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
@@ -92,7 +92,7 @@ def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any], Optional[t
     if (path / "saved_model.pb").is_file():
         saved = load_model(path, trust)
         # Video scores here are those of `score` with its default settings, so its thresholds for these hold.
-        own = threshold_of_model(saved.metadata, ScoreConfig().scoring(identity(saved.sha256, saved.metadata)))
+        own = threshold_of_model(saved.metadata, ScoreConfig().scoring(fingerprint(saved.sha256, saved.metadata)))
         hashes = {"sha256": saved.sha256, "weights_sha256": saved.metadata.get("weights_sha256")}
         return saved.predictor(), saved.crops(), {"saved_model": str(path), **hashes}, own
     from runtime.evaluation.recorder import predictor
