@@ -24,11 +24,10 @@ class Options:
 
     compressions: tuple[str, ...] = setting((), "Only these compressions: c0, c23, c40, raw.", shown="all")
     methods: tuple[str, ...] = setting((), "Only these manipulations.", shown="all")
-    split: str = setting(
+    split_policy: str = setting(
         "official",
         "official: the data set's own split, where it has one; strict: minus all that shares a person, a source or a "
         "YouTube clip with a more held-out part.",
-        flag="split_policy",
         choices=SPLIT_POLICIES,
     )
     split_dir: str = setting(

@@ -36,7 +36,7 @@ def find(root: str, options: Options) -> Inventory:
     """With the official split, a group is tested if its original or any of its fakes is on the test list, and only
     the listed fakes of it are used; with "strict", people are shared out and the list is not looked at."""
     found = Inventory("celebdf")
-    listed = read_test_list(os.path.join(root, _TEST_LIST), found) if options.split == "official" else set()
+    listed = read_test_list(os.path.join(root, _TEST_LIST), found) if options.split_policy == "official" else set()
     groups: dict[str, ClipGroup] = {}
     for folder in ("Celeb-real", "YouTube-real"):
         for clip, path in list_videos(os.path.join(root, folder)).items():

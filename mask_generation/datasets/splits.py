@@ -101,7 +101,7 @@ def assign_splits(found: Inventory, options: Options) -> Inventory:
         open_groups, dropped = _share_out_groups(open_groups, options)
         problems += dropped
     groups = fixed + open_groups
-    if options.split == "strict":
+    if options.split_policy == "strict":
         groups, dropped = _drop_leaks(groups)
         problems += dropped
     root = components(groups)

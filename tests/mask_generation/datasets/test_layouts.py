@@ -171,7 +171,7 @@ def test_celebdf_tests_on_the_clips_of_the_list_and_on_no_others(celebdf):
 
 
 def test_celebdf_strict_shares_people_out_and_leaves_no_leak(celebdf):
-    found = find(str(celebdf), "auto", Options(split="strict", shares=(0.5, 0.25, 0.25)))
+    found = find(str(celebdf), "auto", Options(split_policy="strict", shares=(0.5, 0.25, 0.25)))
     assert not leaks(found.groups)
     assert found.groups
 

@@ -42,7 +42,7 @@ def test_a_leak_names_who_where_and_through_which_clips():
 
 def test_strict_keeps_the_most_held_out_side_of_a_component():
     groups = [group("1", "a", split="train"), group("2", "b", ["a"], split="test"), group("3", "c", split="train")]
-    found = assign_splits(Inventory("drawn", groups), Options(split="strict"))
+    found = assign_splits(Inventory("drawn", groups), Options(split_policy="strict"))
     assert [(each.name, each.split) for each in found.groups] == [("2", "test"), ("3", "train")]
     (problem,) = found.problems
     assert (problem.name, problem.state, problem.label) == ("1", "split_leak", 0)
@@ -55,7 +55,7 @@ def test_faceforensics_official_split_leaks_through_youtube_and_strict_does_not(
     drawn_trees.split_files(tmp_path / "splits", train=[("756", "760"), ("000", "003")], test=[("755", "750")])
     official = find(str(tmp_path), "auto", Options())
     assert [row["identity"] for row in leaks(official.groups)] == ["ffpp:youtube:755"]
-    strict = find(str(tmp_path), "auto", Options(split="strict"))
+    strict = find(str(tmp_path), "auto", Options(split_policy="strict"))
     assert not leaks(strict.groups)
     assert {each.name[-3:]: each.split for each in strict.groups} == {
         "000": "train",
@@ -99,7 +99,7 @@ people = st.sampled_from("abcdefghijkl")
 )
 def test_whoever_swaps_with_whomever_strict_never_leaks(clips, given_splits):
     groups = [group(str(n), who, by, split if given_splits else "") for n, (who, by, split) in enumerate(clips)]
-    found = assign_splits(Inventory("drawn", groups), Options(split="strict"))
+    found = assign_splits(Inventory("drawn", groups), Options(split_policy="strict"))
     assert not leaks(found.groups)
     kept = sum(1 + len(each.fakes) for each in found.groups)
     assert kept + len(found.problems) == sum(1 + len(each.fakes) for each in groups)  # nobody is lost silently
