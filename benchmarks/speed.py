@@ -116,7 +116,7 @@ def measure(case: str, turns: int, names: list[str]) -> dict[str, dict[str, floa
 
 
 def table(measured: dict[str, dict[str, dict[str, float]]]) -> str:
-    # Here, after the measuring: importing `runtime` sets TensorFlow's environment, which the rivals would inherit.
+    # Here, after the measuring: importing `runtime` sets TensorFlow's environment, which contestants would inherit.
     from runtime.evaluation import markdown
 
     names = list(next(iter(measured.values())))
@@ -168,12 +168,12 @@ def scaling(turns: int) -> str:
 
 def write(name: str, text: str) -> None:
     """Put a text between its marks in docs/training.md."""
+    from unet_industrial import files  # here for the same reason as in `table`
+
     begin, end = f"<!-- benchmarks/speed.py {name}: begin -->", f"<!-- {name}: end -->"
     document = DOCUMENT.read_text(encoding="utf-8")
     before, rest = document.split(begin)
-    temporary = DOCUMENT.with_suffix(".tmp")
-    temporary.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-    os.replace(temporary, DOCUMENT)
+    files.write_text(DOCUMENT, f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def main() -> int:

@@ -112,8 +112,8 @@ def audit(
             row.bytes += _size(problem.path)
         problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
     clips = list(_clips(inventory))
-    with ThreadPoolExecutor(threads) as pool:  # FFmpeg works without the interpreter's lock
-        for clip, error in zip(clips, pool.map(lambda clip: _look(clip.path, check, limits or Limits()), clips)):
+    with ThreadPoolExecutor(threads) as executor:  # FFmpeg works without the interpreter's lock
+        for clip, error in zip(clips, executor.map(lambda clip: _look(clip.path, check, limits or Limits()), clips)):
             progress()
             row = part(clip.part)
             row.found += 1

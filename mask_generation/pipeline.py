@@ -421,7 +421,7 @@ def build_detector(device: str) -> Any:
 
     from mask_generation.faces.detector import MtcnnDetector
 
-    logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
     cv2.setNumThreads(1)
     with contextlib.suppress(RuntimeError):  # already running, as in tests
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -443,7 +443,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
     except OSError as error:
         raise processes.CannotWrite(str(error)) from error
 
-    def note(name: str) -> None:  # says, should this process die, at which clip
+    def note(name: str) -> None:  # at which clip this process was, should it die
         os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
     with stream:

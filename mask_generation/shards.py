@@ -1,6 +1,6 @@
 """Examples → record files, each whole or not there at all.
 
-A clip group is first a **part**: its records and a JSON beside them, written last, which says what is in it. The parts
+A clip group is first a **part**: its records and a JSON beside them, written last, which lists what is in it. The parts
 of a shard are then joined byte by byte (record files may be concatenated) into the shard that training reads, again
 with a JSON beside it. Every file is written under a temporary name and renamed, so a kill leaves nothing half done.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # it loads TensorFlow, which only the processes that do the w
 
 FORMAT = 1
 EXAMPLES, CLIPS = "examples.csv", "clips.csv"  # tables beside the shards
-COLUMNS = (  # of a manifest's row for one example; `record` and `member` say where it lies in its shard
+COLUMNS = (  # of a manifest's row for one example; `record` and `member` are its place in its shard
     *("record", "member", "key", "dataset", "split", "identity", "clip", "method", "label", "frame_index", "time_s"),
     *("track", "x0", "y0", "x1", "y1", "recipe", "noise_level", "threshold", "fake_area"),
 )
@@ -120,7 +120,7 @@ def join_parts(path: Path, parts: Sequence[Path]) -> Contents:
     """Join parts into `<path>.tfrecord` with `<path>.json`; the parts are left where they are.
 
     Raises:
-        DamagedPart: a part is not what its JSON says.
+        DamagedPart: a part is not what its JSON describes.
         OSError: the disk is full.
     """
     whole = Contents(0, 0, hashlib.sha256().hexdigest(), [], [], {})
@@ -202,7 +202,7 @@ def check_shard(path: Path) -> Optional[str]:
     """What is wrong with a shard, read in full; None if nothing is."""
     contents = read_contents(path)
     if contents is None:
-        return f"{record_path(path)}: missing, of another size than {contents_path(path).name} says, or without it"
+        return f"{record_path(path)}: missing, of another size than {contents_path(path).name} has it, or without it"
     if contents.records and files.file_sha256(record_path(path)) != contents.sha256:
         return f"{record_path(path)}: its SHA-256 is not the one in {contents_path(path).name}: damaged or changed"
     return None

@@ -1,4 +1,4 @@
-"""What tests of several rooms share. Examples may take as long as a busy machine needs, and are always the same."""
+"""Shared by several subpackages. Examples may take as long as a busy machine needs and are always the same."""
 
 import pytest
 from hypothesis import settings

@@ -2,7 +2,7 @@
 
     python tools/structure.py [TREE]
 
-A room is a folder of a package; the package's own folder is one too. An arrow A → B says that some module of A imports
+A subpackage is a folder of a package; the package's own folder is one too. An arrow A → B: some module of A imports
 one of B, wherever in the module the import stands, inside functions too.
 """
 
@@ -44,14 +44,14 @@ def arrows(known: dict[str, Path]) -> set[tuple[str, str]]:
     return {(name, other) for name, path in known.items() for other in imported(path, known) if other != name}
 
 
-def room(name: str, known: dict[str, Path]) -> str:
+def subpackage(name: str, known: dict[str, Path]) -> str:
     """The folder a module lies in, dotted."""
     return name if known[name].name == "__init__.py" else name.rpartition(".")[0]
 
 
-def between_rooms(known: dict[str, Path]) -> Counter[tuple[str, str]]:
-    """(room, room) → how many module arrows lead from the one to the other."""
-    pairs = ((room(a, known), room(b, known)) for a, b in arrows(known))
+def between_subpackages(known: dict[str, Path]) -> Counter[tuple[str, str]]:
+    """(subpackage, subpackage) → how many module arrows lead from the one to the other."""
+    pairs = ((subpackage(a, known), subpackage(b, known)) for a, b in arrows(known))
     return Counter((a, b) for a, b in pairs if a != b)
 
 
@@ -80,23 +80,23 @@ def circle(edges: set[tuple[str, str]]) -> list[str]:
 def main(root: Path) -> None:
     known = modules(root)
     lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in known.items()}
-    module_arrows, room_arrows = arrows(known), between_rooms(known)
-    print("package          modules   lines  rooms  arrows between modules  arrows between rooms")
+    module_arrows, subpackage_arrows = arrows(known), between_subpackages(known)
+    print("package          modules   lines  subpackages  arrows between modules  arrows between subpackages")
     for package in (*PACKAGES, ""):
         inside = [name for name in known if not package or name.split(".")[0] == package]
-        rooms = {room(name, known) for name in inside}
+        subpackages = {subpackage(name, known) for name in inside}
         own = sum(a in inside and b in inside for a, b in module_arrows)
-        across = sum(a in rooms and b in rooms for a, b in room_arrows)
+        across = sum(a in subpackages and b in subpackages for a, b in subpackage_arrows)
         total = sum(lines[name] for name in inside)
-        print(f"{package or 'all':16} {len(inside):7} {total:7} {len(rooms):6} {own:23} {across:21}")
-    print("\nroom                              modules   lines  imports from")
-    for name in sorted({room(module, known) for module in known}):
-        inside = [module for module in known if room(module, known) == name]
-        targets = ", ".join(f"{b} {count}" for (a, b), count in sorted(room_arrows.items()) if a == name)
+        print(f"{package or 'all':16} {len(inside):7} {total:7} {len(subpackages):12} {own:23} {across:27}")
+    print("\nsubpackage                        modules   lines  imports from")
+    for name in sorted({subpackage(module, known) for module in known}):
+        inside = [module for module in known if subpackage(module, known) == name]
+        targets = ", ".join(f"{b} {count}" for (a, b), count in sorted(subpackage_arrows.items()) if a == name)
         print(f"{name:33} {len(inside):7} {sum(lines[module] for module in inside):7}  {targets or '–'}")
     print("\nlargest:", ", ".join(f"{name} {lines[name]}" for name in sorted(lines, key=lines.__getitem__)[:-6:-1]))
-    print("circle of modules:", " → ".join(circle(module_arrows)) or "none")
-    print("circle of rooms:  ", " → ".join(circle(set(room_arrows))) or "none")
+    print("circle of modules:    ", " → ".join(circle(module_arrows)) or "none")
+    print("circle of subpackages:", " → ".join(circle(set(subpackage_arrows))) or "none")
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ class Sampler:
             wants_fake = self._drop_clean or position % 2 == 1
             allowed = self._copies[group] > 0 if wants_fake else self._has_original[group]
             if not allowed:  # a group without a partner borrows one, so the batch stays half real
-                pool = self._with_copies if wants_fake else self._with_original
-                group = int(pool[rng.integers(pool.size)])
+                candidates = self._with_copies if wants_fake else self._with_original
+                group = int(candidates[rng.integers(candidates.size)])
             record[i] = group
             member[i] = 1 + rng.integers(self._copies[group]) if wants_fake else 0
         seeds = np.full(len(positions), self._seed, np.int64)
@@ -322,7 +322,7 @@ def count_members(index: RecordIndex, reader: RecordReader) -> tuple[np.ndarray,
 
 def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:
     """A record's bytes, in a `tf.data` graph."""
-    # Reading has no side effect; saying so lets deterministic mode read in parallel.
+    # Reading has no side effect; declaring that lets deterministic mode read in parallel.
     data = tf.numpy_function(lambda number: reader.read(int(number)), [record], tf.string, stateful=False)
     return tf.ensure_shape(data, ())
 

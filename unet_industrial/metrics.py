@@ -26,7 +26,7 @@ _PER_THRESHOLD = (
     "pixel_tp",
     "pixel_fp",
     "pixel_fn",
-    "marked_real",  # pixels marked on real images
+    "marked_real",  # false positive pixels on real images
     "image_tp",
     "image_tn",
     "image_fp",
@@ -99,18 +99,18 @@ def pixel_counts(
     prob, mask = _pair(prob, mask)
     marked = _above(prob, thresholds)
     if target_threshold is None:
-        positive, hit = _above(mask, thresholds), _above(np.minimum(prob, mask), thresholds)
+        positive, tp = _above(mask, thresholds), _above(np.minimum(prob, mask), thresholds)
     else:
         target = mask > np.float32(target_threshold)
         positive = np.count_nonzero(target, axis=1).astype(np.float64)[:, None]
-        hit = _above(np.where(target, prob, -np.inf), thresholds)
-    return hit, marked - hit, positive - hit
+        tp = _above(np.where(target, prob, -np.inf), thresholds)
+    return tp, marked - tp, positive - tp
 
 
-def image_iou(hit: np.ndarray, false: np.ndarray, missed: np.ndarray) -> np.ndarray:
+def image_iou(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
     """(B, T) intersection over union of each image, from its `pixel_counts`; 1 where both sides are empty."""
-    union = hit + false + missed
-    return np.where(union > 0, hit / np.maximum(union, 1), 1.0)
+    union = tp + fp + fn
+    return np.where(union > 0, tp / np.maximum(union, 1), 1.0)
 
 
 def image_scores(prob: np.ndarray) -> np.ndarray:
@@ -164,21 +164,21 @@ class SegmentationCounts:
             ValueError: shapes disagree, the batch is empty, or a value is NaN.
         """
         dice = image_dice(prob, mask, self.thresholds)
-        hit, false, missed = pixel_counts(prob, mask, self.thresholds, self.target_threshold)
+        tp, fp, fn = pixel_counts(prob, mask, self.thresholds, self.target_threshold)
         flat_mask = np.asarray(mask, np.float32).reshape(len(dice), -1)
         if labels is None:
             labels = flat_mask.max(axis=1) > np.float32(self.target_threshold)
         confusion = image_confusion(image_scores(prob), labels, self.thresholds)
         fake = (np.asarray(labels).ravel() > 0.5).astype(np.float64)
-        iou = image_iou(hit, false, missed)
+        iou = image_iou(tp, fp, fn)
         rows = {
             "dice": dice.sum(axis=0),
             "dice_fake": fake @ dice,
             "iou_fake": fake @ iou,
-            "pixel_tp": hit.sum(axis=0),
-            "pixel_fp": false.sum(axis=0),
-            "pixel_fn": missed.sum(axis=0),
-            "marked_real": (1 - fake) @ (hit + false),
+            "pixel_tp": tp.sum(axis=0),
+            "pixel_fp": fp.sum(axis=0),
+            "pixel_fn": fn.sum(axis=0),
+            "marked_real": (1 - fake) @ (tp + fp),
             **{f"image_{name}": count for name, count in confusion.items()},
         }
         self._table += np.stack([rows[name] for name in _PER_THRESHOLD])
@@ -254,7 +254,7 @@ class SegmentationResult:
         dice, dice_fake: mean per-image Dice, both sides binarised at T, over all and over fake images.
         iou: IoU of all pixels pooled, mask binarised at its own fixed threshold; iou_fake: mean over fake images.
         precision, recall: of pixels, pooled.
-        marked_real: share of the pixels of real images that are marked.
+        marked_real: false-positive rate of pixels on real images.
         tp, tn, fp, fn: images called fake where their largest value is above T; tpr, tnr: the rates of these.
     """
 

@@ -86,7 +86,7 @@ class CenteredRMSProp(tf.keras.optimizers.Optimizer):
 
 @tf.keras.utils.register_keras_serializable("unet_industrial")
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise over the first `warmup_steps` updates, times whatever `schedule` says; then `schedule` alone.
+    """A linear rise over the first `warmup_steps` updates, times the value of `schedule`; then `schedule` alone.
 
     A schedule is a function of the number of finished updates. Update number n (0-based) has (n + 1) / warmup_steps of
     the rate, so the first does something.

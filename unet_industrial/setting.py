@@ -23,7 +23,7 @@ class Setting:
         flag: the flag's name where it is not that of the field.
         choices: allowed values; a mapping where the user writes another word: {"NHWC": "channels_last"}.
         low, high: bounds, checked when the command line is read; those that a dataclass checks itself need none here.
-        shown: how the help text shows the default where the value itself says little, as None does.
+        shown: how the help text shows the default where the value itself explains little, as None does.
     """
 
     help: str

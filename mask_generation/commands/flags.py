@@ -95,7 +95,7 @@ def define_face_bank_flags() -> None:
 
 
 def mix_from_flags() -> dict[str, float]:
-    """What the flag `mix` says, as arguments of `Mix`.
+    """The value of the flag `mix`, as arguments of `Mix`.
 
     Raises:
         UsageError: an item is not NAME=NUMBER, a name is unknown or a value impossible.

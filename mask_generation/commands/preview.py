@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
         groups = [g for g in inventory_from_flags().groups if g.fakes and values.split in (None, g.split)]
         rows = rows_of_pairs(groups, values.mask_recipe, values.count)
     if not rows:
-        raise cli.Failure("no fake with an altered face to show; `audit` and clips.csv say why")
+        raise cli.Failure("no fake with an altered face to show; `audit` and clips.csv give the reasons")
     write_png(Path(values.output), contact_sheet(rows, values.columns))
     print(f"{len(rows)} examples: {values.output}")
     return cli.OK

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
     job = cli.make(Job, bank=values.face_bank, shares=cli.numbers("face_bank_shares"), mix=mix_from_flags())
-    face_bank.load(job.bank, job.split, job.shares or None)  # says what is wrong with it before any process starts
+    face_bank.load(job.bank, job.split, job.shares or None)  # an unusable one is an error before any process starts
     folder = Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / f"{job.split}.settings.json", {**dataclasses.asdict(job), "pairs": values.num_pairs})

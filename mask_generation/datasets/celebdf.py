@@ -86,7 +86,7 @@ def _add(
     expected: dict[str, str],
     listed: set[str],
 ) -> None:
-    """Tested fakes form groups of their own, so that one original serves both sides only if the list says so."""
+    """Tested fakes form groups of their own, so that one original serves both sides only if the list has it so."""
     tested = [(key, fake) for key, fake in fakes if f"{METHOD}/{fake.name.rsplit('/', 1)[-1]}" in listed]
     names = {fake.name for _, fake in tested}
     others = [(key, fake) for key, fake in fakes if fake.name not in names]

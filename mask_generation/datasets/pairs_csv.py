@@ -1,4 +1,4 @@
-"""A CSV file that says what belongs together: `fake,original,method,split`, paths relative to the file.
+"""A CSV file that lists what belongs together: `fake,original,method,split`, paths relative to the file.
 
 `fake` may be empty (an original to be used as it is); `method`, `split`, `compression`, `dataset` and `identity` may
 be missing. `identity` names people or sources, several separated by `;`. Without it the file names stand for them: an

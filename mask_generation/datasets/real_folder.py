@@ -1,5 +1,5 @@
 """A folder of untouched videos, at any depth: negatives, and raw material for synthesis. Each clip is its own identity,
-unless the names say more: pass a pairs CSV with an `identity` column then."""
+unless people are known: pass a pairs CSV with an `identity` column then."""
 
 from __future__ import annotations
 

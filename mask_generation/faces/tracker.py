@@ -15,7 +15,7 @@ import numpy as np
 from mask_generation.faces.detector import Box, Detection, FaceDetector
 from mask_generation.video.types import Frame
 
-PATIENCE_S = 0.1  # after a detection that missed an expected face, before the next one
+PATIENCE_S = 0.1  # after a detection without an expected face, before the next one
 MIN_IOU = 0.25  # less overlap and it is another face, unless it is close and of the same size
 SAME_FACE_IOU = 0.5  # two tracks that overlap more have run into one face
 CUT_LEVEL = 40.0  # mean grey difference of two thumbnails that distinguishes a cut from a movement

@@ -380,7 +380,7 @@ def _half_at(mask: np.ndarray, binary_at: float) -> np.ndarray:
 
 
 def _altered_people(fake: FakeWork, number: int, original: ClipOutcome, samples: Samples, recipe: str) -> set[int]:
-    """People whose faces the fake changes; where there are none, its row says why."""
+    """People whose faces the fake changes; where there are none, its row gets the reason."""
     areas = {track: [s.fakes[number].fake_area for s in faces if number in s.fakes] for track, faces in samples.items()}
     altered = {track for track, shares in areas.items() if shares and np.mean(shares) >= UNTOUCHED_AREA}
     outcome = fake.outcome

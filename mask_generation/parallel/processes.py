@@ -1,7 +1,7 @@
 """Jobs over processes that may die: a job whose process is killed is given to another one, up to a number of times.
 
-The standard pools lose everything with one process, so here they are plain ones with a pipe each. They watch their
-parent and end with it, so that a run which was killed leaves nobody behind that writes.
+An executor of the standard library loses everything with one process, so here each is a plain one with a pipe. They
+watch their parent and end with it, so that a run which was killed leaves nobody behind that writes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _end_with(parent_sentinel: int) -> None:
 
 
 def _body(connection: Connection, work: Work) -> None:
-    """A process: say "ready", then answer jobs until the pipe closes."""
+    """A process: send "ready", then answer jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -96,7 +96,7 @@ def _body(connection: Connection, work: Work) -> None:
 
 
 def attempt(work: Work, built: Any, job: Any) -> tuple[str, Any]:
-    """Do one job and say how it went: (`DONE`, `BUG` or `FATAL`, content)."""
+    """Do one job and return how it went: (`DONE`, `BUG` or `FATAL`, content)."""
     try:
         return DONE, work.do(built, job)
     except CannotWrite as error:
@@ -197,7 +197,7 @@ def run(
 
 
 def _due(children: Sequence[_Child], limit_s: Callable[[Any], float]) -> list[_Child]:
-    """Processes with something to say, that have died, or that are late; waits up to a second for one."""
+    """Processes that have sent something, that have died, or that are late; waits up to a second for one."""
     now = time.monotonic()
     late = [c for c in children if now - c.since > (START_LIMIT_S if not c.ready else limit_s(c.job) if c.job else 1e9)]
     talking = wait([child.connection for child in children], timeout=0 if late else 1.0)

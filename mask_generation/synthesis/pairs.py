@@ -47,7 +47,7 @@ class Mix:
     that the picture was compressed before anyone touched it; `before`, `cover`: hard negatives; `compress`: strength of
     the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain;
     `video`: chance that this is `degrade.draw_video`; `softened`: that the picture itself lost detail, so that softness
-    alone says nothing; `soft`: least chance that a replaced part did; `hardness`: how hard manipulations get.
+    alone decides nothing; `soft`: least chance that a replaced part did; `hardness`: how hard manipulations get.
     """
 
     self_blend: float = 0.35

@@ -1,1 +1,1 @@
-"""Reading foreign video files safely and writing our own."""
+"""Reading untrusted video files safely and writing our own."""

@@ -1,4 +1,4 @@
-"""A foreign file on disk → an object FFmpeg may read from, after checks that need no decoder."""
+"""An untrusted file on disk → an object FFmpeg may read from, after checks that need no decoder."""
 
 from __future__ import annotations
 

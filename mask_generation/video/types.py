@@ -71,12 +71,12 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What the container says, before any frame is decoded; width and height are those of the coded picture.
+    """What the container declares, before any frame is decoded; width and height are those of the coded picture.
 
     Attributes:
-        fps: average rate; None where the file does not say, or says 0.
-        frames: declared number of frames; None where the file does not say.
-        duration_s: None where the file does not say.
+        fps: average rate; None where the file declares none, or 0.
+        frames: declared number of frames; None where there is none.
+        duration_s: None where the file declares none.
     """
 
     width: int

@@ -90,14 +90,14 @@ def main(arguments: list[str]) -> int:
     for name, text, command in stages:
         _announce(text)
         seconds[name] = _run(name, command, folder / "logs")
-    separated = report(scores / "videos.csv", numbers / "evaluation.json")
+    separated = print_ranking(scores / "videos.csv", numbers / "evaluation.json")
     print("\nseconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
     print(f"all: {time.monotonic() - started:.0f} s\n\nLook at\n  {scores / 'report.html'}\n  {scores / 'overlays'}")
     print(f"  {numbers / 'evaluation.html'}\n  {clips}")
     return OK if separated else FAILED
 
 
-def report(videos_csv: Path, evaluation_json: Path) -> bool:
+def print_ranking(videos_csv: Path, evaluation_json: Path) -> bool:
     """Print the videos by score. True where every fake ranks above every real.
 
     Args:

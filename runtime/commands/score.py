@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     del arguments
     values = flags.FLAGS
     config = config_from_flags()
-    logging.getLogger("libav").setLevel(logging.CRITICAL)  # what it says about a file is in the file's row
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
     start = time.monotonic()
     output = Path(values.output)
     folder, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
@@ -89,7 +89,7 @@ def _run(
     config: ScoreConfig,
     start: float,
 ) -> int:
-    """Score what was found, write everything, say what came of it; returns the exit code."""
+    """Score what was found, write everything, print a summary; returns the exit code."""
     from runtime.scoring import tables
 
     values = flags.FLAGS

@@ -29,7 +29,7 @@ MAX_UNDEFINED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval. `value`, `low`, `high` are None where undefined, and `note` says why."""
+    """A number with its interval. `value`, `low`, `high` are None where undefined, and `note` is the reason."""
 
     value: Optional[float]
     low: Optional[float]

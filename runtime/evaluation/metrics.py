@@ -2,7 +2,7 @@
 
 Label 1 and a high score mean *fake*. Weights are what the bootstrap resamples: a row drawn twice weighs 2.
 An undefined value (one class only, no rows) is NaN, never 0 or 0.5; a NaN *score* is an error here, since whoever calls
-must say first how undecided rows count (`fill_undecided`).
+must first choose how undecided rows count (`fill_undecided`).
 
 Ranking metrics (`Ranking`, `Curve`, `SameSource`, `ClusteredAuc`) come before those of probabilities (log loss, Brier,
 `reliability`, calibration error). The tests hold them to scikit-learn's values; scikit-learn itself is too slow where a

@@ -154,7 +154,7 @@ def write(path: Path, frames: Iterable[Frame], crf: int) -> None:
 
 
 class Answer(NamedTuple):
-    """A detector's answer on one file: score None where there is none, and then `state` says why.
+    """A detector's answer on one file: score None where there is none, and then `state` is the reason.
 
     verdict: one of VERDICTS, by the detector's own thresholds; None: it gives none. probability: None without
     calibration.

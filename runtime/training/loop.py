@@ -79,7 +79,7 @@ class TrainResult:
 
 
 def check_resumable(saved: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on with another model or other data; say what else has changed.
+    """Refuse to go on with another model or other data; print what else has changed.
 
     Raises:
         CheckpointError: network or data differ from the checkpoint's.

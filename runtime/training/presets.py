@@ -1,4 +1,4 @@
-"""Named settings of `train`: what each `--preset` sets unless a flag says otherwise, and nothing else sets.
+"""Named settings of `train`: what each `--preset` sets unless a flag is given, and nothing else sets.
 
 `reference`: the defaults, which are those of NVIDIA's scripts. `ffpp`: ours, on records of real and fake pairs.
 `sbi`: ours, on manipulations made on the fly from a face bank. `shipped`: `sbi` as the weights in

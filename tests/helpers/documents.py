@@ -167,7 +167,7 @@ def _defined(node: ast.stmt) -> dict[str, set[str]]:
 
 
 def exists(dotted: str) -> bool:
-    """Whether a dotted name is a room, a module, something in a module, or something in a class of a module."""
+    """Whether a dotted name is a package, a module, something in a module, or something in a class of a module."""
     words = dotted.split(".")
     if (ROOT / "/".join(words)).is_dir():
         return True

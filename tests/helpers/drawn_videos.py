@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from mask_generation.faces.detector import Box, Detection
+from mask_generation.video.writer import video_file
+from unet_industrial.files import atomic_path
 
 SKIN = (205, 150, 110)
 GREEN = (40, 230, 40)
@@ -80,14 +82,22 @@ def clip(
 
 
 def write(path: Path, pictures: list[np.ndarray], rate: int = FPS, faststart: bool = False) -> Path:
-    """Encode (H,W,3) uint8 pictures as H.264."""
-    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "g": "8"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+    """Encode (H,W,3) uint8 pictures as H.264; `faststart`: with the index first, so that the file can be cut short."""
+    with video_file(path, crf=12, fps=rate) as video:
         for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+            video.write(picture)
+    return index_first(path) if faststart else path
+
+
+def index_first(path: Path) -> Path:
+    """Rewrite an .mp4 as the web has it: the same pictures, the index before them."""
+    options = {"movflags": "faststart"}
+    with atomic_path(path) as copy, av.open(str(path)) as source, av.open(str(copy), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:  # the last one is empty
+                packet.stream = stream
+                target.mux(packet)
     return path
 
 

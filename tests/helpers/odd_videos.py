@@ -38,7 +38,7 @@ def write(
     tags: Optional[dict[str, int]] = None,
     source_format: str = "rgb24",
 ) -> Path:
-    """Encode pictures.
+    """Encode pictures, by hand: the product's writer has one codec, one pixel format and no colour tags.
 
     Args:
         times: presentation times in milliseconds; None: regular.

@@ -1,4 +1,4 @@
-"""The rooms: no circle, nothing beside them, and tests that mirror them. (Direction of imports: test_packaging.py.)"""
+"""Subpackages: no circle, nothing beside them, and tests that mirror them. (Direction of imports: test_packaging.py)"""
 
 import ast
 import subprocess
@@ -24,8 +24,8 @@ def test_no_module_imports_itself_through_others(known):
     assert structure.circle(structure.arrows(known)) == []
 
 
-def test_no_room_imports_itself_through_others(known):
-    assert structure.circle(set(structure.between_rooms(known))) == []
+def test_no_subpackage_imports_itself_through_others(known):
+    assert structure.circle(set(structure.between_subpackages(known))) == []
 
 
 def test_a_circle_would_be_found(tmp_path):
@@ -37,7 +37,7 @@ def test_a_circle_would_be_found(tmp_path):
     known = structure.modules(tmp_path)
     assert structure.circle(structure.arrows(known)) == ["runtime.a.one", "runtime.b.two", "runtime.a.one"]
     known["runtime.a"] = tmp_path / "runtime/a/__init__.py"
-    assert structure.room("runtime.a.one", known) == structure.room("runtime.a", known) == "runtime.a"
+    assert structure.subpackage("runtime.a.one", known) == structure.subpackage("runtime.a", known) == "runtime.a"
 
 
 @pytest.mark.parametrize("outside", ["tools", "benchmarks", "tests"])
@@ -57,15 +57,15 @@ def test_only_known_entries_stand_at_the_top():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_tests_mirror_the_rooms(package):
-    """Each folder of tests/PACKAGE is a room."""
-    rooms = {folder for folder in folders() if folder == package or folder.startswith(package + "/")}
+def test_tests_mirror_the_subpackages(package):
+    """Each folder of tests/PACKAGE is a subpackage."""
+    subpackages = {folder for folder in folders() if folder == package or folder.startswith(package + "/")}
     for folder in folders():
         if folder.startswith(f"tests/{package}/"):
-            assert folder.removeprefix("tests/") in rooms, folder
+            assert folder.removeprefix("tests/") in subpackages, folder
 
 
-def test_a_room_says_what_it_is():
+def test_a_subpackage_has_a_docstring():
     for folder in folders():
         modules = [name for name in files() if name.rpartition("/")[0] == folder and name.endswith(".py")]
         if folder.split("/")[0] in PACKAGES and modules:

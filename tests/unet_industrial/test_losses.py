@@ -109,11 +109,11 @@ def test_unknown_names_say_what_is_allowed():
 @pytest.mark.parametrize("traced_without_size", [False, True])
 def test_image_logit_is_the_mean_of_the_largest_share(traced_without_size):
     logits = np.arange(200, dtype=np.float32).reshape(2, 10, 10, 1)
-    pool = image_logits
+    of_images = image_logits
     if traced_without_size:
-        pool = tf.function(image_logits, input_signature=[tf.TensorSpec((None, None, None, 1))])
-    np.testing.assert_allclose(pool(logits), [98, 198])  # mean of the three largest of each hundred
-    np.testing.assert_allclose(pool(logits[:, :2, :2]), [11, 111])  # at least one pixel
+        of_images = tf.function(image_logits, input_signature=[tf.TensorSpec((None, None, None, 1))])
+    np.testing.assert_allclose(of_images(logits), [98, 198])  # mean of the three largest of each hundred
+    np.testing.assert_allclose(of_images(logits[:, :2, :2]), [11, 111])  # at least one pixel
 
 
 def test_a_pair_is_a_fake_and_its_own_original():

@@ -124,8 +124,8 @@ def test_everything_stays_within_its_bounds(prob, mask):
     for name in ("dice", "iou", "iou_fake", "precision", "recall", "marked_real", "tpr", "tnr"):
         values = getattr(result, name)
         assert np.all(np.isnan(values) | ((values >= 0) & (values <= 1))), name
-    hit, false, missed = pixel_counts(prob, mask)
-    assert min(hit.min(), false.min(), missed.min()) >= 0
+    tp, fp, fn = pixel_counts(prob, mask)
+    assert min(tp.min(), fp.min(), fn.min()) >= 0
     assert np.all(result.tp + result.tn + result.fp + result.fn == len(prob))
 
 

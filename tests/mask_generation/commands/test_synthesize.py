@@ -30,11 +30,11 @@ def groups(folder, split="val"):
 
 
 def test_pairs_of_the_people_held_out_with_their_masks(synthesize):
-    call, folder, pool_path = synthesize
+    call, folder, bank_path = synthesize
     assert call() == 0
     made = groups(folder)
     assert [group.key for group in made] == [f"synthesis/0/{i}" for i in range(5)]
-    held_out = set(face_bank.load(pool_path, "val", None).identities)
+    held_out = set(face_bank.load(bank_path, "val", None).identities)
     assert {group.identity for group in made} <= held_out
     for group in made:
         real, fake = group.images
@@ -88,6 +88,6 @@ def test_what_cannot_be_made_is_a_usage_error(synthesize, capsys, words, message
 
 
 def test_a_file_that_is_no_face_bank_is_named(tmp_path, capsys):
-    (tmp_path / "pool.npz").write_bytes(b"no pool")
-    assert main(["synthesize", f"--face_bank={tmp_path / 'pool.npz'}", f"--output={tmp_path / 'out'}"]) == 1
-    assert "pool.npz" in capsys.readouterr().err
+    (tmp_path / "bank.npz").write_bytes(b"no face bank")
+    assert main(["synthesize", f"--face_bank={tmp_path / 'bank.npz'}", f"--output={tmp_path / 'out'}"]) == 1
+    assert "bank.npz" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_clips_are_drawn_alike_every_time(tmp_path):
 def test_the_verdict_follows_the_scores(tmp_path, capsys, scores, separated):
     paths = ["a.mp4", "b.mp4", "a_fake.mp4", "b_fake.mp4"]
     pd.DataFrame({"path": paths, "score": scores, "state": "ok"}).to_csv(tmp_path / "videos.csv")
-    assert demo.report(tmp_path / "videos.csv", tmp_path / "none.json") is separated
+    assert demo.print_ranking(tmp_path / "videos.csv", tmp_path / "none.json") is separated
     assert ("NOT all ranked" in capsys.readouterr().out) is not separated
 
 

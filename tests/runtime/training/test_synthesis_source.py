@@ -99,9 +99,9 @@ def test_validation_shows_people_held_out_at_full_size(face_bank_file, tmp_path)
 
 
 def test_a_file_that_is_no_face_bank_is_named(tmp_path):
-    path = tmp_path / "pool.npz"
-    path.write_bytes(b"no pool")
-    with pytest.raises(face_bank.FaceBankError, match=r"pool\.npz.*`mask face_bank`"):
+    path = tmp_path / "bank.npz"
+    path.write_bytes(b"no face bank")
+    with pytest.raises(face_bank.FaceBankError, match=r"bank\.npz.*`mask face_bank`"):
         synthesis_source.SynthesisSource(config(str(path)))
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_face_bank_is_named(tmp_path):
         (["--preset=sbi", "--face_bank=x", "--picture_size=64"], "at least --input_size"),
     ],
 )
-def test_wrong_recipe_flags_fail_before_any_work(tmp_path, capsys, words, message):
+def test_wrong_flags_of_the_synthesis_fail_before_any_work(tmp_path, capsys, words, message):
     from runtime.__main__ import main
 
     assert main(["train", f"--output={tmp_path}", "--num_iter=1", *words]) == 2
