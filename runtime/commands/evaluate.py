@@ -9,7 +9,14 @@ from typing import Any, Optional
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model, given_model, make_settings
+from runtime.commands.flags import (
+    define_data_dir,
+    define_measuring,
+    define_threads,
+    define_trust_model,
+    given_model,
+    make_settings,
+)
 from runtime.evaluation.measure import compare
 from runtime.model.calibration import CalibrationError, threshold_of_model
 from runtime.model.saved_model import ModelError, fingerprint, load_model
