@@ -9,10 +9,17 @@ from typing import Any, Optional
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_data_dir, define_measuring, define_threads, define_trust_model, make_settings
+from runtime.commands.flags import (
+    define_data_dir,
+    define_measuring,
+    define_threads,
+    define_trust_model,
+    given_model,
+    make_settings,
+)
 from runtime.evaluation.measure import compare
 from runtime.model.calibration import CalibrationError, threshold_of_model
-from runtime.model.saved_model import ModelError, default_model, fingerprint, load_model
+from runtime.model.saved_model import ModelError, fingerprint, load_model
 from runtime.scoring.result import ScoreConfig
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     from runtime.evaluation.recorder import Recorders, record
     from unet_industrial.dataset import find_files
 
-    source, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
+    source, trust = given_model()
     predict, model, about, thresholds = _load(source, trust)
     files = find_files(values.data_dir, values.split)
     data = cli.make(DataConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -37,6 +38,19 @@ def define_packaged_model() -> None:
 
 def define_trust_model() -> None:
     flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
+
+
+def given_model() -> tuple[Path, bool]:
+    """(folder of --model, whether the user vouches for it), or the packaged model, which this installation vouches for.
+
+    Raises:
+        ModelError: no --model, and this installation has no model of its own.
+    """
+    from runtime.model.saved_model import default_model
+
+    if flags.FLAGS.model:
+        return Path(flags.FLAGS.model), flags.FLAGS.trust_model
+    return default_model(), True
 
 
 def define_measuring(threshold: bool = True) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from absl import flags
 
 from mask_generation import cli
-from runtime.commands.flags import define_measuring, define_packaged_model
+from runtime.commands.flags import define_measuring, define_packaged_model, given_model
 from runtime.evaluation import robustness
 from runtime.evaluation.measure import Settings
 from runtime.evaluation.robustness import LEVELS
 from runtime.evaluation.tables import TableError
 from runtime.model.calibration import CalibrationError
-from runtime.model.saved_model import ModelError, default_model
+from runtime.model.saved_model import ModelError
 from runtime.scoring.result import ScoreConfig
 from runtime.scoring.video_score import AggregateConfig
 
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str]) -> int:
             raise cli.UsageError(f"--kinds={kind}: there are {', '.join(LEVELS)}")
     if bool(values.videos) == bool(arguments) or len(arguments) > 1:
         raise cli.UsageError("give one video file, or --videos=CSV")
-    model, trust = (values.model, values.trust_model) if values.model else (str(default_model()), True)
+    model, trust = given_model()
     config = cli.make(ScoreConfig, aggregate=cli.make(AggregateConfig))
     score, rule = scorer(model, trust, config)
-    folder, about = Path(values.output), {"model": model, "frames a video": values.frames, **verdict_text(rule)}
+    folder, about = Path(values.output), {"model": str(model), "frames a video": values.frames, **verdict_text(rule)}
     if arguments:
         path = Path(arguments[0])
         table = robustness.answers([path], score, values.kinds, _progress)
@@ -70,7 +70,7 @@ def verdict_text(rule: AggregateConfig) -> dict[str, str]:
     return {"called fake": f"above {rule.cut:g}", "called real": f"below {rule.real_below:g}" if band else "otherwise"}
 
 
-def scorer(model: str, trust: bool, config: ScoreConfig) -> tuple[robustness.Score, AggregateConfig]:
+def scorer(model: Path, trust: bool, config: ScoreConfig) -> tuple[robustness.Score, AggregateConfig]:
     """(the model as `score` uses it: same score, verdict, state and probability; its thresholds and video rule).
 
     Raises:

@@ -18,9 +18,9 @@ from absl import flags
 from mask_generation import cli
 from mask_generation.parallel.processes import Parallel
 from mask_generation.video.types import Limits, printable
-from runtime.commands.flags import define_packaged_model
+from runtime.commands.flags import define_packaged_model, given_model
 from runtime.model.calibration import CalibrationError
-from runtime.model.saved_model import ModelError, default_model
+from runtime.model.saved_model import ModelError
 from runtime.scoring.abstention import Thresholds
 from runtime.scoring.batch import FILE_LIMIT_S, Found, InputError, ScoringError, find_videos, score_folder, sole_run
 from runtime.scoring.frame_score import ScorerConfig
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
     start = time.monotonic()
     output = Path(values.output)
-    folder, trust = (Path(values.model), values.trust_model) if values.model else (default_model(), True)
+    folder, trust = given_model()
     check_output(output)
     found = find_videos(values.input, output)
     model, metadata = describe_model(folder, trust)
