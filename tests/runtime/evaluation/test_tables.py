@@ -10,7 +10,7 @@ from runtime.evaluation import tables
 from tests.helpers.score_tables import METHODS, ffpp
 
 
-def test_the_key_tells_methods_of_one_name_apart():
+def test_the_key_keeps_methods_of_one_name_apart():
     table = tables.normalise(ffpp())
     fakes = table[table["video"] == "183_253"]
     assert set(fakes["key"]) == {"ffpp/Deepfakes/c40/183_253", "ffpp/FaceSwap/c40/183_253"}

@@ -97,7 +97,7 @@ def test_a_row_opens_with_timeline_thumbnails_segments_regions_and_closes(shown)
     loaded = "return [...document.querySelectorAll('.detail img')].map(i => i.complete && i.naturalWidth)"
     assert window.run(loaded) == [drawing.THUMB_SIDE] * 3
     assert window.texts(".detail li") == ["2.0 s to 5.0 s, score 0.95"]
-    assert "mouth re-rendered (weak evidence)" in window.texts(".detail p")
+    assert "mouth re-rendered (confidence: weak)" in window.texts(".detail p")
     width = window.run(
         "const t = [...document.querySelectorAll('.regions .track i')].map(i => i.getBoundingClientRect().width);"
         "return t[2] / t[0]"
