@@ -1,13 +1,14 @@
 """A video file → frames, lazily: one frame in memory at a time, whatever the file's length.
 
 Files are foreign and may be damaged or hostile. They are handed to FFmpeg (through PyAV) as open file objects, so a
-name is never taken for an option or a URL; play lists, which would make FFmpeg open other files, are refused; sizes,
-duration and time have finite, settable limits. Anything wrong with a file is a `VideoError` with a state and a reason,
+name is never taken for an option or a URL; nothing that a file names is opened; sizes, duration and time have finite,
+settable limits. Anything wrong with a file is a `VideoError` with a state and a reason,
 or counted.
 """
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Optional
@@ -16,7 +17,7 @@ import av
 import numpy as np
 
 from mask_generation.video.guard import (
-    PLAY_LIST_FORMATS,
+    DEMUXER_OPTIONS,
     SNIFF_BYTES,
     GuardedFile,
     check_file,
@@ -76,25 +77,18 @@ class VideoReader:
         head = self._file.read(SNIFF_BYTES)
         self._file.seek(0)
         self._check_expired()
-        if is_text(head):
-            raise VideoError(self.path, UNREADABLE, "a text file or a play list, not a video, whatever its name says")
         try:
             self._container = av.open(
                 self._file,
                 mode="r",
                 buffer_size=_READ_BYTES,
                 io_open=refuse_other_files,
+                container_options=DEMUXER_OPTIONS,
                 metadata_errors="replace",
             )
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError, OverflowError) as error:
             self._check_expired()
-            raise VideoError(
-                self.path, UNREADABLE, f"no video that FFmpeg knows, or damaged at its start ({error.strerror})"
-            ) from error
-        except (ValueError, OverflowError) as error:  # PyAV on absurd values in headers
-            raise VideoError(self.path, UNREADABLE, f"damaged header ({error})") from error
-        if PLAY_LIST_FORMATS & set(self._container.format.name.split(",")):
-            raise VideoError(self.path, UNSUPPORTED, f"a play list or text ({self._container.format.name}), no video")
+            raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
         streams = [s for s in self._container.streams.video if not _is_cover(s)]
         if not streams:
             kind = "audio only" if self._container.streams.audio else "it holds no pictures"
@@ -331,6 +325,16 @@ def _stream_duration(stream: Any) -> Optional[float]:
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError:
         return None
+
+
+def _not_opened(head: bytes, error: Exception) -> str:
+    if is_text(head):
+        return "a text file or a play list, not a video, whatever its name says"
+    if isinstance(error, av.error.FFmpegError):
+        if error.errno == errno.EINVAL:  # FFmpeg's answer to a format that is not on the list
+            return "a text file or a play list, or of a rare kind that is not read here; a video converted to MP4 is"
+        return f"no video that FFmpeg knows, or damaged at its start ({error.strerror})"
+    return f"damaged header ({_first_line(error)})"  # PyAV on absurd values
 
 
 def _first_line(error: BaseException) -> str:
