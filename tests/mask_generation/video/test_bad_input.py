@@ -274,14 +274,6 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(tmp_path, clip):
     assert max(indices) >= 50
 
 
-def test_a_picture_that_changes_size_ends_the_reading(tmp_path):
-    parts = [odd_videos.write(tmp_path / f"{w}.ts", odd_videos.pictures(8, 48, w)).read_bytes() for w in (64, 96)]
-    (tmp_path / "both.ts").write_bytes(b"".join(parts))
-    with VideoReader(tmp_path / "both.ts") as reader:
-        assert {frame.rgb.shape for frame in reader.frames()} == {(48, 64, 3)}
-        assert "changes size" in reader.stats.problem
-
-
 def test_a_photograph_named_as_a_video_is_one_frame(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), odd_videos.pictures(1)[0])
     (tmp_path / "a.jpg").rename(tmp_path / "a.mp4")
