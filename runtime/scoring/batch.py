@@ -201,7 +201,7 @@ class Job:
 def job_for(path: bytes, fingerprint: str) -> Job:
     """The job of a file; its key changes with the file's place, size and times, the settings and the model.
 
-    A program can set the time of modification back, as `cp -p` does, but not the time of the last change (`st_ctime`),
+    A program can set the time of modification back, as `cp -p` does, but not the time of the last change (ctime),
     so other content never has the key of the content before it.
     """
     try:
