@@ -46,7 +46,7 @@ def recognises(root: str) -> bool:
 def _parts(root: str) -> list[str]:
     """Folders with a list of DFDC's, as paths from the root; "" stands for the root.
 
-    Unpacking `part_00.zip`, which holds a folder `part_0`, puts it one deeper than its neighbours, and an archive of
+    A part's archive that holds a folder puts it one deeper than its neighbours, and an archive of
     all one deeper again. A `metadata.json` there is known by how it begins.
     """
     found, level = [], [""]
