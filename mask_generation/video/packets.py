@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import av
 
-# What PyAV raises on foreign bytes: FFmpeg's errors, those of reading the file, and its own on absurd values.
-ERRORS = (av.error.FFmpegError, OSError, MemoryError, ValueError)
+# What PyAV raises on files: FFmpeg's own, and Python's where a number of the file does not fit or divides by zero.
+ERRORS = (av.error.FFmpegError, OSError, MemoryError, ValueError, ArithmeticError)
 _MAX_STUCK = 8  # failures in a row without getting on in the file, after which it is given up
 
 

@@ -80,6 +80,9 @@ class VideoReader:
                 self._open(threads)
                 self.info = self._describe(size)
             self._check_limits()
+        except ERRORS as error:
+            self.close()
+            raise VideoError(path, UNREADABLE, f"damaged header ({_first_line(error)})") from error
         except BaseException:
             self.close()
             raise
@@ -120,7 +123,7 @@ class VideoReader:
                 container_options=DEMUXER_OPTIONS,
                 metadata_errors="replace",
             )
-        except (av.error.FFmpegError, OSError, ValueError, OverflowError) as error:
+        except ERRORS as error:
             self._check_expired()
             raise VideoError(self.path, UNREADABLE, _not_opened(self._head, error)) from error
 
@@ -192,6 +195,8 @@ class VideoReader:
 
     def _check_expired(self) -> None:
         limit = self.limits.timeout_s
+        if self._file.problem is not None:
+            raise VideoError(self.path, UNREADABLE, f"reading it failed: {self._file.problem.strerror}")
         if self._file.expired or (limit is not None and self.stats.seconds > limit):
             raise VideoError(self.path, TIMEOUT, f"decoding took longer than {limit:g} s (--decode_limit_s)")
 
