@@ -222,21 +222,20 @@ class VideoReader:
 
     def _cut_short(self, timeline: Timeline) -> Optional[str]:
         """What shows that the end of the file is missing: its declared length, or its container."""
-        declared, packets = self.info.frames, len(timeline.dead)
-        if declared and declared - packets > max(2, 0.02 * declared):  # trailing empty packets account for a few
-            return f"{packets} of {declared} declared frames are there; the file is cut short or damaged"
-        format_name = self._container.format.name
-        if self.info.codec != "gif":
-            last, there = self._pictures_last_s, timeline.end_s
-            if last is None and _DECLARES_DURATION & set(format_name.split(",")) and self.info.duration_s:
-                last, there = self.info.duration_s, timeline.heard_s
-            there += 0.0 if "mov" in format_name else max(0.0, timeline.start_s)
-            if last and last - there > max(0.5, 0.03 * last):
-                return f"{there:.1f} of {last:.1f} s are there; the file is cut short or damaged"
+        format_name, declared, packets = self._container.format.name, self.info.frames, len(timeline.dead)
+        last, there = self._pictures_last_s, timeline.end_s
+        if last is None and _DECLARES_DURATION & set(format_name.split(",")):
+            last, there = self.info.duration_s, timeline.heard_s
+        there += 0.0 if "mov" in format_name else max(0.0, timeline.start_s)
+        is_short = bool(last) and last - there > max(0.5, 0.03 * last) and self.info.codec != "gif"
         try:
-            return missing_end(self._file, format_name, self.info.size_bytes)
+            end = missing_end(self._file, format_name, self.info.size_bytes)
         except OSError as error:
-            return system_reason(error)
+            end = system_reason(error)
+        # Fewer packets than declared are nothing missing where an edit list leaves some out, or a place is left empty.
+        if declared and declared - packets > max(2, 0.02 * declared) and (is_short or end or not last):
+            return f"{packets} of {declared} declared frames are there; the file is cut short or damaged"
+        return f"{there:.1f} of {last:.1f} s are there; the file is cut short or damaged" if is_short else end
 
     def frames(self, indices: Optional[Collection[int]] = None, stride: int = 1) -> Iterator[Frame]:
         """Frames in order of display. Those not asked for are not converted; where frames asked for are few and far

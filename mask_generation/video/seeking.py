@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from mask_generation.video.packets import ERRORS, resumed
-from mask_generation.video.timeline import Timeline
+from mask_generation.video.timeline import NO_STAMP, Timeline
 
 FROM_PICTURES = 1000  # below, everything is decoded: it takes little time, and damage between samples is seen
 WORTH_SHARE = 0.7  # of the pictures that decoding from the start would take
@@ -52,7 +52,7 @@ class Seeker:
         self._context = stream.codec_context
         self._leaves_out = threads == 1 and self._context.name in _DISPOSABLE
         self._order = np.argsort(timeline.pts, kind="stable")
-        self._by_dts = "mov" in container.format.name  # its index is of decoding times
+        self._by_pts = "matroska" in container.format.name  # the indices of other containers are of decoding times
         self.seeks = self.decoded = 0
 
     @staticmethod
@@ -151,7 +151,8 @@ class Seeker:
         number = int(np.searchsorted(entries, entry))
         for back in _TRIES:
             target = int(entries[max(0, number - back)])
-            stamp = timeline.dts[target] if self._by_dts else timeline.pts[target]
+            known = timeline.dts[target] != NO_STAMP and not self._by_pts
+            stamp = timeline.dts[target] if known else timeline.pts[target]
             try:
                 self._container.seek(int(stamp), stream=self._stream)
             except ERRORS as error:

@@ -19,7 +19,7 @@ _BACK_S = 1.0  # a step back that is a new clock elsewhere; less is a muxer's di
 _MAX_CLOCKS = 1000
 _HOLE_S, _HOLE_STEPS, _HOLE_BYTES = 0.3, 4, 8192  # a step in time that long, with as many bytes of no stream before it
 _SHORT_HOLE = 8  # empty packets in a row that a decoder is still given
-_NO_STAMP = -(1 << 62)
+NO_STAMP = -(1 << 62)
 # Coded so that no packet begins with zeros; one that does is a hole in the file.
 _NEVER_ZERO = {
     *("h264", "hevc", "vvc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "theora"),
@@ -100,8 +100,8 @@ class _Packets:
 
     def add(self, packet: Any, entry: bool, hidden: bool, blank: bool, hole: bool) -> None:
         pts, dts = packet.pts, packet.dts
-        self.pts.append(_NO_STAMP if pts is None else pts)
-        self.dts.append(_NO_STAMP if dts is None else dts)
+        self.pts.append(NO_STAMP if pts is None else pts)
+        self.dts.append(NO_STAMP if dts is None else dts)
         self.duration.append(packet.duration or 0)
         self.key.append(packet.is_keyframe)
         self.entry.append(entry)
@@ -152,14 +152,14 @@ def _timeline(
     )
     broadcast = bool(_FROM_CLOCK & set(container_format.split(",")))
     shown = np.flatnonzero(~hidden & ~_unfinished(pts, key) if broadcast and key.any() else ~hidden)
-    decoding = _filled(dts) if (dts != _NO_STAMP).any() else pts  # when a packet's turn is
+    decoding = _filled(dts) if (dts != NO_STAMP).any() else pts  # when a packet's turn is
     in_order = "avi" in container_format and bool(stream.codec_context.has_b_frames)
-    known = bool((pts[shown] != _NO_STAMP).all())
+    known = bool((pts[shown] != NO_STAMP).all())
     stamp_of = decoding if in_order or not known else pts
     notes = ["AVI holds no times for pictures coded out of order: they are shown in order, at its rate"] * in_order
     starts, usual, stamps = np.zeros(1, int), 0.0, None
     clock = np.zeros(len(pts), int)
-    if not len(shown) or (stamp_of[shown] == _NO_STAMP).any():
+    if not len(shown) or (stamp_of[shown] == NO_STAMP).any():
         times = np.arange(len(shown)) / fps if fps else np.zeros(len(shown))
         end_s = len(shown) / fps if fps else 0.0
         start_s = 0.0
@@ -207,13 +207,13 @@ def _timeline(
 def _unfinished(pts: np.ndarray, key: np.ndarray) -> np.ndarray:
     """(M,) bool: what cannot be decoded because a broadcast was joined in the middle. It is not missing."""
     place, first = np.arange(len(pts)), int(np.argmax(key))
-    leading = (pts < pts[first]) & (pts != _NO_STAMP) & (place <= first + _LEADING)
+    leading = (pts < pts[first]) & (pts != NO_STAMP) & (place <= first + _LEADING)
     return (place < first) | leading
 
 
 def _filled(stamps: np.ndarray) -> np.ndarray:
     """Stamps, those unknown as the one before (the first ones: as the first known)."""
-    known = stamps != _NO_STAMP
+    known = stamps != NO_STAMP
     last = np.maximum.accumulate(np.where(known, np.arange(len(stamps)), -1))
     return stamps[np.where(last < 0, int(np.argmax(known)), last)]
 
