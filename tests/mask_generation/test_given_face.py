@@ -86,7 +86,7 @@ def test_what_is_stated_is_not_measured(table, tmp_path, monkeypatch):
     plan = json.loads((tmp_path / "out/generate.json").read_text())
     assert plan["settings"]["crop_margin"] == 0.85
     assert "given_face" not in plan
-    x0, y0, x1, y1 = groups(tmp_path / "out")[0].box
+    _, y0, _, y1 = groups(tmp_path / "out")[0].box
     assert y1 - y0 == pytest.approx(112 / 0.85, abs=0.01)
     assert (y0 + y1) / 2 == pytest.approx(56 - 11.2, abs=0.01)
 
