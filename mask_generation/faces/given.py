@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mask_generation.faces.detector import Box, CropGeometry, FaceDetector
-from mask_generation.video.picture import read_picture
+from mask_generation.video.photo import read_picture
 from mask_generation.video.types import Limits, VideoError
 
 ASPECT = 0.75  # width over height of MTCNN's boxes, their median on 64 tight crops of as many people

@@ -21,7 +21,7 @@ from mask_generation.masks.registry import get_recipe
 from mask_generation.pairs.align import AlignmentError, FakeWork, align_picture, identical
 from mask_generation.pairs.examples import Sample, choose_people, face_groups, fake_image
 from mask_generation.pairs.outcome import ClipOutcome, GroupConfig, GroupResult, Note, Stages, new_outcome
-from mask_generation.video.picture import read_picture
+from mask_generation.video.photo import read_picture
 from mask_generation.video.types import Frame, VideoError
 
 COMPARED_PX = 112  # longer side at which two pictures are compared: half of a usual crop, so that the codec counts less
