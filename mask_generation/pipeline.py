@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -125,7 +124,6 @@ def generate(
     folder = config.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        files.remove_leftovers(folder)
         check_plan(folder, config.content(inventory))
         jobs = plan_jobs(inventory.groups, folder, config.shard_groups)
         paths = [folder / shard for shard in dict.fromkeys(job.shard for job in jobs)]
@@ -185,6 +183,8 @@ class _Run:
             while self.left:
                 jobs, self.left = self.left, []
                 for job, answer in self._answers(jobs, work):
+                    if answer.kind != processes.BUG:
+                        self._same_bug = ("", 0)
                     clips = answer.content if answer.kind == processes.DONE else self._give_up(job, answer)
                     progress(len(clips), _states(clips), False)
                     self._open[job.shard].discard(job.part)
@@ -322,14 +322,16 @@ def _bytes(name: str) -> bytes:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    with open(folder / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PipelineError(
-                f"{folder}: another run is writing there; wait for it, or choose another folder"
-            ) from error
-        yield
+    """While the block runs, this process alone writes in the folder.
+
+    Raises:
+        PipelineError: another one does.
+    """
+    try:
+        with files.sole_writer(folder):
+            yield
+    except files.FolderBusy as error:
+        raise PipelineError(str(error)) from error
 
 
 def check_plan(folder: Path, content: dict[str, Any]) -> None:

@@ -128,14 +128,25 @@ class Layout:
     is_file: bool = False
 
 
-def list_videos(folder: str) -> dict[str, str]:
-    """{stem: path} of the video files directly in a folder, sorted; empty where there is none."""
+def video_files(folder: str) -> list[str]:
+    """Paths of the video files directly in a folder, sorted; empty where there is none."""
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return []
     videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("._")]
-    return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in videos}
+    return [os.path.join(folder, name) for name in videos]
+
+
+def list_videos(folder: str, found: Optional[Inventory] = None) -> dict[str, str]:
+    """{stem: path} of the video files directly in a folder, sorted; empty where there is none. Of files that differ in
+    their suffix only the first is taken, and the others are noted in `found`."""
+    videos: dict[str, str] = {}
+    for path in video_files(folder):
+        taken = videos.setdefault(os.path.splitext(os.path.basename(path))[0], path)
+        if taken != path and found is not None:
+            found.notes.append(f"{path}: left out, as {os.path.basename(taken)} beside it has the same name")
+    return videos
 
 
 def subfolders(folder: str) -> list[str]:
@@ -147,15 +158,25 @@ def subfolders(folder: str) -> list[str]:
 
 
 def missing_original(fake: FakeClip, original: str) -> Problem:
-    """The row for a fake without its original."""
+    """The row for a fake without its original; `original` is empty where nothing names it."""
+    what = f"its original {original} is not there" if original else "the list names no original of it"
     return Problem(
         fake.name,
         fake.path,
         fake.method,
         fake.compression,
         "original_missing",
-        f"its original {original} is not there, so no mask can be made",
+        f"{what}, so no mask can be made",
     )
+
+
+def missing(name: str, path: str, method: str, compression: str, label: int, by: str) -> Problem:
+    """The row for a clip that a list names and that is not there.
+
+    Args:
+        by: the list's file name.
+    """
+    return Problem(name, path, method, compression, "missing", f"{by} names it, but it is not there", label)
 
 
 def group_fakes(

@@ -258,6 +258,25 @@ def test_the_same_error_again_and_again_is_a_bug_of_ours_and_ends_the_run(pairs,
         run(pairs, tmp_path / "records")
 
 
+def test_the_same_error_in_clips_that_do_not_follow_each_other_costs_those_clips_alone(pairs, tmp_path, monkeypatch):
+    from mask_generation.pairs import examples
+
+    real, calls = examples.process_group, []
+
+    def breaks_every_other_time(group, *arguments):
+        calls.append(group.name)
+        if len(calls) % 2:
+            raise IndexError("off by one")
+        return real(group, *arguments)
+
+    monkeypatch.setattr(examples, "process_group", breaks_every_other_time)
+    monkeypatch.setattr(pipeline, "SAME_BUG_LIMIT", 2)
+    totals = run(pairs, tmp_path / "records")
+    assert len(calls) == 6
+    assert totals.reasons["crashed"] == 6  # three groups of two clips
+    assert totals.written + totals.skipped + totals.failed == totals.found
+
+
 def test_a_clip_that_kills_its_process_is_left_out_and_its_group_kept(pairs, tmp_path, monkeypatch):
     deadly = "pairs/mouth/native/01_fake"
     deaths = []
