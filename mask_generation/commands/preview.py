@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 def rows_of_records(folder: Path, split: str | None, methods: Sequence[str], count: int) -> list[Row]:
     """Fakes of a folder of records, spread evenly over methods, then clips, in an order that is always the same."""
-    from unet_industrial.records import decode_group
+    from unet_industrial.records import decode_group, located
 
     paths = [record_path(path) for path in shard_paths(folder) if split in (None, path.name.split("-")[0])]
     paths = [path for path in paths if path.exists()]
@@ -97,25 +97,26 @@ def rows_of_records(folder: Path, split: str | None, methods: Sequence[str], cou
     reader = RecordReader(index)
     found: list[tuple[str, str, int, int]] = []  # method, clip, record, member
     for record in range(len(index)):
-        for member, (clip, method, label) in enumerate(_members(reader.read(record))):
+        with located(index.name(record)):
+            members = _members(reader.read(record))
+        for member, (clip, method, label) in enumerate(members):
             if label and (not methods or method in methods):
                 found.append((method, clip, record, member))
     rows = []
     for _, _, record, member in spread(found, count):
-        group = decode_group(reader.read(record))
+        with located(index.name(record)):
+            group = decode_group(reader.read(record))
         rows.append(_row(group, member))
     reader.close()
     return rows
 
 
 def _members(serialised: bytes) -> list[tuple[str, str, int]]:
-    import tensorflow as tf
+    from unet_industrial.records import fields_of
 
-    example = tf.train.Example.FromString(serialised).features.feature
-    clips, methods = (
-        [v.decode("utf-8", "replace") for v in example[name].bytes_list.value] for name in ("clip", "method")
-    )
-    return list(zip(clips, methods, example["label"].int64_list.value))
+    fields = fields_of(serialised)
+    clips, methods = ([v.decode("utf-8", "replace") for v in fields[name]] for name in ("clip", "method"))
+    return list(zip(clips, methods, map(int, fields["label"])))
 
 
 def spread(found: Iterable[tuple[str, str, int, int]], count: int) -> list[tuple[str, str, int, int]]:
