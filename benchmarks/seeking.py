@@ -3,8 +3,8 @@
     python -m benchmarks.seeking [--minutes 1 10 60] [--height 1080] [--frames 32] [--repeat_s 60] [--out seeking.json]
 
 A portrait under a moving camera is drawn and coded once, with a key frame at least every 250 pictures as x264 sets
-them, and its coded pictures are repeated up to the length asked for. CPU seconds of reading, the packets' scan included,
-as these hold on a machine that is busy with other things. Frames of both ways are compared bit for bit.
+them, and its coded pictures are repeated up to the length asked for. CPU seconds of reading, the packets' scan
+included, as these hold on a machine that is busy with other things. Frames of both ways are compared bit for bit.
 """
 
 from __future__ import annotations
