@@ -227,7 +227,7 @@ class VideoReader:
         if last is None and _DECLARES_DURATION & set(format_name.split(",")):
             last, there = self.info.duration_s, timeline.heard_s
         there += 0.0 if "mov" in format_name else max(0.0, timeline.start_s)
-        is_short = bool(last) and last - there > max(0.5, 0.03 * last) and self.info.codec != "gif"
+        is_short = last is not None and last - there > max(0.5, 0.03 * last) and self.info.codec != "gif"
         try:
             end = missing_end(self._file, format_name, self.info.size_bytes)
         except OSError as error:
