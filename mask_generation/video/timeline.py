@@ -185,6 +185,8 @@ def _timeline(
     same = np.diff(clock, prepend=clock[:1]) == 0
     holes = hole & same & (step_s > max(_HOLE_S, _HOLE_STEPS * usual * base))
     dead = _dead(blank, holes, key)
+    if key.any() and not broadcast:
+        dead[: np.argmax(key & ~blank)] = True  # other containers start with a key frame, unless it is damaged
     safe = stamps is not None and len(starts) == 1 and len(np.unique(pts)) == len(pts)
     return Timeline(
         times_s=times,
