@@ -106,7 +106,9 @@ class VideoReader:
             raise VideoError(self.path, UNSUPPORTED, "no decoder for its codec in this FFmpeg")
         self._number = stream.index
         self._use(stream)
-        self._convert = PictureConverter(stream.codec_context, stream.sample_aspect_ratio, self._one_size)
+        self._convert = PictureConverter(
+            stream.codec_context, stream.sample_aspect_ratio, self._one_size, stream.metadata
+        )
         self.stats.notes = self._convert.notes
         if choice:
             self.stats.notes.append(choice)
