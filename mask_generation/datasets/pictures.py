@@ -3,8 +3,8 @@
 The list lies in the folder itself: a CSV with a column for the file (`FILE_COLUMNS`), one for the label (`label` or
 `is_fake`) and `original`, or JSON in DFDC's form, `{file: {label, original}}`. `split`, `method`, `dataset` and
 `identity` (or `person`) may stand in it too. Names are those of the pictures, at any depth, or of the videos that they
-were cut out of: `abc.mp4` means `abc.jpg` where there is no such video. A list of pairs, `fake,original`, is read as
-`pairs_csv` does.
+were cut out of: where there is no such video, the picture of the same name is meant. A list of pairs, `fake,original`,
+is read as `pairs_csv` does.
 """
 
 from __future__ import annotations
