@@ -63,6 +63,24 @@ def test_the_one_faked_person_of_three_is_named(score, tmp_path):
     assert {item.track for item in result.pictures} == set(suspicious)
 
 
+def test_the_same_pictures_in_fragments_get_the_same_score(score, tmp_path):
+    plain = drawn_videos.clip(
+        tmp_path / "plain.mp4", frames=300, fake={0: range(260, 300)}
+    )  # from the 2nd key frame on
+    fragments = odd_videos.copied(plain, tmp_path / "fragments.mp4", {"movflags": "frag_keyframe"})
+    a, b = score(plain), score(fragments)
+    assert a.verdict == "fake"
+    assert (b.state, b.score, b.sample_times_s) == (a.state, a.score, a.sample_times_s)
+    assert b.video["frames"] == 300
+
+
+def test_frames_a_second_go_by_time_stamps(score, tmp_path):
+    times = [*range(0, 1000, 40), *range(1000, 4000, 500)]  # ms: 25 a second, then 2 a second
+    path = odd_videos.write(tmp_path / "a.mkv", odd_videos.pictures(len(times)), times=times)
+    seen = score(path, fps=4.0).sample_times_s
+    assert seen == pytest.approx([0, 0.24, 0.48, 0.72, 1, 1.5, 2, 2.5, 3, 3.5], abs=0.01)
+
+
 def test_frames_sampled_as_asked(score, tmp_path):
     path = drawn_videos.clip(tmp_path / "long.mp4", frames=48)
     assert score(path, frames=8).frames_sampled == 8
