@@ -52,21 +52,23 @@ def define_flags() -> None:
         "reference",
         list(PRESETS),
         "Settings to begin with, which flags outrank: the reference's; ffpp: ours, on records of real and fake pairs; "
-        "sbi: ours, on manipulations made on the fly from a --face_bank; pairs: ours, on --records and a --face_bank "
-        "together; shipped: those of the weights that ship.",
+        "sbi: ours, on manipulations made on the fly from a --face_bank; pairs: ours, on --record_sources and a "
+        "--face_bank together; shipped: those of the weights that ship.",
     )
     cli.alias("recipe", "preset")
     define_face_bank_flags()
     flags.DEFINE_list(
-        "records",
+        "record_sources",
         [],
         "With --preset=pairs: NAME=DIR of records to draw from beside the face bank. Those with an --eval_split are "
         "validated on.",
     )
     flags.DEFINE_list(
-        "shares", [], "With --preset=pairs: NAME=SHARE of the draws, the face bank's is synthesis. [default: equal]"
+        "source_shares",
+        [],
+        "With --preset=pairs: NAME=SHARE of the draws, the face bank's is synthesis. [default: equal]",
     )
-    flags.DEFINE_list("eval_records", [], "NAME=DIR of records to validate on. [default: those of --records]")
+    flags.DEFINE_list("eval_sources", [], "NAME=DIR of records to validate on. [default: those of --record_sources]")
     cli.define(PairConfig)
     cli.alias("synthesis_processes", "processes")
     flags.DEFINE_integer("eval_pairs", 200, "With --face_bank: validation pairs, of people held out.", lower_bound=1)
@@ -117,9 +119,10 @@ def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
     """Raise UsageError where data, face bank and preset do not go together."""
     values = flags.FLAGS
     if PRESETS[values.preset].pairs is not None:
-        if values.face_bank is None and not values.records:
+        if values.face_bank is None and not values.record_sources:
             raise cli.UsageError(
-                f"--preset={values.preset} needs --face_bank, a file made by `mask face_bank`, or --records=NAME=DIR"
+                f"--preset={values.preset} needs --face_bank, a file made by `mask face_bank`, "
+                "or --record_sources=NAME=DIR"
             )
         if values.picture_size % STRIDE:
             raise cli.UsageError(f"--picture_size={values.picture_size}: must be a multiple of {STRIDE}")
@@ -130,11 +133,13 @@ def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
         try:
             pair_config(model, train).sources()
         except ValueError as error:
-            raise cli.UsageError(f"--shares: {error}") from error
-        if not values.eval_records and values.face_bank is None and not _validated_on():
-            raise cli.UsageError(f"no --records have a split {values.eval_split}: name some by --eval_records=NAME=DIR")
-    elif values.face_bank is not None or values.records:
-        given = "--face_bank" if values.face_bank is not None else "--records"
+            raise cli.UsageError(f"--source_shares: {error}") from error
+        if not values.eval_sources and values.face_bank is None and not _validated_on():
+            raise cli.UsageError(
+                f"no --record_sources have a split {values.eval_split}: name some by --eval_sources=NAME=DIR"
+            )
+    elif values.face_bank is not None or values.record_sources:
+        given = "--face_bank" if values.face_bank is not None else "--record_sources"
         raise cli.UsageError(f"{given} does not go with --preset={values.preset}, which trains on --data_dir")
     elif values.data_dir is None and not mode.endswith("_benchmark"):
         raise cli.UsageError(f"--data_dir is needed with --exec_mode={mode}")
@@ -152,9 +157,9 @@ def pair_config(model: ModelConfig, train: TrainConfig) -> PairConfig:
         face_bank=flags.FLAGS.face_bank,
         size=model.input_size,
         seed=train.seed,
-        records=cli.folders("records"),
+        records=cli.folders("record_sources"),
         split=flags.FLAGS.train_split,
-        shares=cli.numbers("shares"),
+        shares=cli.numbers("source_shares"),
         weights=cli.numbers("face_bank_shares"),
         **{**cli.values(PairConfig), **preset, **cli.given(PairConfig), "mix": mix},
     )
@@ -198,7 +203,7 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     values = flags.FLAGS
     results = Path(values.output)
     if mode.endswith("_benchmark"):
-        source = _source(model, data, train) if values.data_dir or values.face_bank or values.records else None
+        source = _source(model, data, train) if values.data_dir or values.face_bank or values.record_sources else None
         measured = benchmark.run(
             mode, model, train, workers, values.num_iter, values.warmup_step, source, progress=sys.stderr.isatty()
         )
@@ -253,7 +258,7 @@ def _source(model: ModelConfig, data: DataConfig, train: TrainConfig) -> Any:
     from unet_industrial.dataset import RecordSource, find_files
 
     values = flags.FLAGS
-    if values.face_bank or values.records:
+    if values.face_bank or values.record_sources:
         return PairSource(pair_config(model, train))
     return RecordSource(find_files(values.data_dir, values.train_split), model, data, train.seed)
 
@@ -267,14 +272,14 @@ def _steps(source: Any, train: TrainConfig, workers: Workers) -> int:
 
 
 def _validated_on() -> dict[str, list[str]]:
-    """{name: record files} of --eval_records, else of those --records that have the split to measure on."""
+    """{name: record files} of --eval_sources, else of those --record_sources that have the split to measure on."""
     from unet_industrial.dataset import find_files
 
     values = flags.FLAGS
-    if values.eval_records:
-        return {name: find_files(folder, values.eval_split) for name, folder in cli.folders("eval_records").items()}
+    if values.eval_sources:
+        return {name: find_files(folder, values.eval_split) for name, folder in cli.folders("eval_sources").items()}
     found = {}
-    for name, folder in cli.folders("records").items():
+    for name, folder in cli.folders("record_sources").items():
         try:
             found[name] = find_files(folder, values.eval_split)
         except RecordFileError:
