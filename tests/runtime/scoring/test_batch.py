@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mask_generation.video.guard import check_file
+from mask_generation.video.types import UNREADABLE, Limits, VideoError
 from runtime.scoring import batch
 from runtime.scoring.batch import InputError, find_videos, job_for, read_result, safe_stem, sole_run, write_result
 from runtime.scoring.result import FaceRow, ScoreConfig, VideoResult
@@ -89,6 +91,25 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     assert json.loads((tmp_path / "out" / "report.json").read_text())["resumed"] == 0
 
 
+def test_a_closed_terminal_ends_it_with_what_is_kept(tmp_path):
+    clips(tmp_path, {f"{i:02d}.mp4": "0.1" if i < 3 else "slow 30 0.1" for i in range(6)})
+    words, environment = command(tmp_path, "--processes=2")
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(looked_at(tmp_path)) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGHUP)  # to all of its processes, as a terminal does
+    _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 129
+    assert "interrupted (SIGHUP). 3 results are kept in" in complaint
+    assert "the same command goes on from there" in complaint
+    assert "Traceback" not in complaint
+    assert not (tmp_path / "out" / "videos.csv").exists()
+
+
 def test_a_changed_file_or_setting_is_scored_again_and_an_unchanged_one_is_not(tmp_path):
     clips(tmp_path, {"a.mp4": "0.1", "b.mp4": "0.2"})
     assert run(tmp_path)[0] == 0
@@ -140,6 +161,78 @@ def test_find_videos_by_name_in_depth_without_hidden_ones_and_the_output(tmp_pat
     assert [os.path.basename(path) for path in found.skipped] == [b"notes.txt"]
     twice = find_videos([str(tmp_path), str(tmp_path / "a.mkv"), str(tmp_path / "notes.txt")], tmp_path / "out")
     assert len(twice.files) == 4  # a file that is named itself counts whatever its name, and none counts twice
+
+
+def test_a_file_under_several_spellings_is_one_row_and_a_link_to_it_another(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("1")
+    (tmp_path / "in" / "link.mp4").symlink_to("a.mp4")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "in").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    spellings = [
+        "in/a.mp4",
+        "./in//a.mp4",
+        "elsewhere/in/../in/a.mp4",
+        str(tmp_path / "in"),
+        "elsewhere/in",
+        "in/../in",
+    ]
+    found = find_videos(spellings, tmp_path / "out")
+    assert found.files == (b"in/a.mp4", os.fsencode(tmp_path / "in" / "link.mp4"))
+    assert len({job_for(os.fsencode(name), "x").key for name in spellings[:3]}) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(tmp_path, monkeypatch):
+    (tmp_path / "in" / "closed").mkdir(parents=True)
+    (tmp_path / "in" / "a.mp4").write_text("1")
+    scandir, access = os.scandir, os.access
+
+    def refusing(path):  # as root, whom no permission stops
+        if os.path.basename(os.fsencode(path)) == b"closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "access", lambda path, mode: b"closed" not in os.fsencode(path) and access(path, mode))
+    found = find_videos([str(tmp_path / "in")], tmp_path / "out")
+    assert [os.path.basename(path) for path in found.files] == [b"a.mp4", b"closed"]
+    with pytest.raises(VideoError, match="closed: a folder that cannot be listed: no permission") as caught:
+        check_file(found.files[1], Limits())
+    assert caught.value.state == UNREADABLE
+    with pytest.raises(InputError, match="closed: Permission denied"):  # nothing else was asked for
+        find_videos([str(tmp_path / "in" / "closed")], tmp_path / "out")
+
+
+def test_other_content_of_the_same_size_and_time_is_scored(tmp_path):
+    clips(tmp_path, {"a.mp4": "0.1"})
+    path = tmp_path / "in" / "a.mp4"
+    os.utime(path, (1000, 1000))
+    before = job_for(os.fsencode(path), "x").key
+    path.write_text("0.9")
+    os.utime(path, (1000, 1000))
+    assert job_for(os.fsencode(path), "x").key != before
+
+
+def test_an_earlier_result_is_named_as_it_is_asked_for_now(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_text("0.1")
+    monkeypatch.chdir(tmp_path)
+    write_result(
+        tmp_path / "results" / f"{job_for(b'a.mp4', 'settings:False').key}.json",
+        VideoResult("a.mp4", "ok", "", 0.5, "real"),
+    )
+    (again,) = batch.score_folder([b"./a.mp4"], tmp_path, "model", "settings", ScoreConfig()).results
+    assert (again.path, again.score) == ("./a.mp4", 0.5)
+
+
+def test_what_killed_runs_left_half_written_is_swept_by_the_next(tmp_path):
+    for part in ("", "results", "overlays", "masks"):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / ".0001.99999.partial.json").touch()
+        (tmp_path / part / "0001.json").touch()
+    with sole_run(tmp_path):
+        assert not list(tmp_path.rglob("*.partial*"))
+        assert len(list(tmp_path.rglob("0001.json"))) == 4
 
 
 def test_missing_and_empty_inputs_are_named(tmp_path):
@@ -195,7 +288,7 @@ def test_results_on_disk_come_back_equal(tmp_path):
 def test_an_overlay_that_was_deleted_is_made_again(tmp_path, monkeypatch):
     """Resuming trusts a result only with the pictures it names."""
     job = job_for(os.fsencode(tmp_path / "a.mp4"), "settings:False")
-    result = VideoResult("a.mp4", "ok", "", 0.5, "real", overlay="overlays/a.png")
+    result = VideoResult(job.name, "ok", "", 0.5, "real", overlay="overlays/a.png")
     write_result(tmp_path / "results" / f"{job.key}.json", result)
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays" / "a.png").touch()
