@@ -8,9 +8,10 @@ or counted.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Optional
 
 import av
@@ -18,8 +19,10 @@ import numpy as np
 
 from mask_generation.video.guard import (
     DEMUXER_OPTIONS,
+    NO_DECODERS,
     SNIFF_BYTES,
     GuardedFile,
+    bound_memory_blocks,
     check_file,
     is_text,
     refuse_other_files,
@@ -38,6 +41,7 @@ from mask_generation.video.types import (
     VideoInfo,
 )
 
+bound_memory_blocks()
 _READ_BYTES = 1 << 18
 # What PyAV raises on files: FFmpeg's own, and Python's where a number of the file does not fit or divides by zero.
 _FAULTS = (av.error.FFmpegError, OSError, MemoryError, ValueError, ArithmeticError)
@@ -59,6 +63,7 @@ class VideoReader:
     ) -> None:
         self.path, self.limits, self._one_size = path, limits or Limits(), one_size
         self.stats = DecodeStats()
+        self._starved = False  # some packet needed more memory than there was
         self._seen_s = 0.0  # end of the last picture so far
         size = check_file(path, self.limits)
         try:
@@ -80,20 +85,11 @@ class VideoReader:
 
     def _open(self, threads: int) -> None:
         head = self._file.read(SNIFF_BYTES)
-        self._file.seek(0)
         self._check_expired()
-        try:
-            self._container = av.open(
-                self._file,
-                mode="r",
-                buffer_size=_READ_BYTES,
-                io_open=refuse_other_files,
-                container_options=DEMUXER_OPTIONS,
-                metadata_errors="replace",
-            )
-        except _FAULTS as error:
-            self._check_expired()
-            raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
+        with contextlib.closing(self._demuxer(head, NO_DECODERS)) as container:
+            self._check_streams(container.streams.video)
+        self._container = self._demuxer(head, {})
+        self._check_streams(self._container.streams.video)
         streams = [s for s in self._container.streams.video if not _is_cover(s)]
         if not streams:
             kind = "audio only" if self._container.streams.audio else "it holds no pictures"
@@ -106,6 +102,39 @@ class VideoReader:
             self._stream.thread_type = "AUTO"
         self._convert = PictureConverter(self._stream.codec_context, self._stream.sample_aspect_ratio, self._one_size)
         self.stats.notes = self._convert.notes
+
+    def _demuxer(self, head: bytes, options: dict[str, str]) -> Any:
+        self._file.seek(0)
+        try:
+            return av.open(
+                self._file,
+                mode="r",
+                buffer_size=_READ_BYTES,
+                io_open=refuse_other_files,
+                container_options={**DEMUXER_OPTIONS, **options},
+                metadata_errors="replace",
+            )
+        except _FAULTS as error:
+            self._check_expired()
+            raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
+
+    def _check_streams(self, streams: Sequence[Any]) -> None:
+        """Refuse more pictures than there is memory for; streams whose header gives no size count from a frame on."""
+        limits, pixels = self.limits, 0
+        if limits.max_streams is not None and len(streams) > limits.max_streams:
+            reason = f"{len(streams)} video streams, over the limit of {limits.max_streams} (--max_streams)"
+            raise VideoError(self.path, UNSUPPORTED, reason)
+        for stream in streams:
+            if stream.codec_context is not None:
+                width, height = stream.codec_context.width, stream.codec_context.height
+                self._check_size(width, height)
+                pixels += width * height
+        self._check_pixels(pixels, "pixels in all video streams together")
+
+    def _check_pixels(self, pixels: int, what: str) -> None:
+        if self.limits.max_pixels is not None and pixels > self.limits.max_pixels:
+            reason = f"{pixels} {what}, over the limit of {self.limits.max_pixels} (--max_pixels)"
+            raise VideoError(self.path, UNSUPPORTED, reason)
 
     def _describe(self, size: int) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
@@ -142,6 +171,7 @@ class VideoReader:
         if (limits.max_width or width) < width or (limits.max_height or height) < height:
             reason = f"{width}x{height} pixels, over the limit of {limits.max_width}x{limits.max_height}"
             raise VideoError(self.path, UNSUPPORTED, f"{reason} (--max_width, --max_height)")
+        self._check_pixels(width * height, f"pixels ({width}x{height})")
 
     class _Clock:
         """Counts the time inside FFmpeg, and hands the file its deadline."""
@@ -172,8 +202,14 @@ class VideoReader:
         Raises:
             VideoError: not one frame can be decoded, or time is up.
         """
-        wanted = None if indices is None else frozenset(indices)
-        last = None if wanted is None else max(wanted, default=-1)
+        wanted: Optional[Collection[int]] = indices
+        if isinstance(indices, (range, AtRate)):  # rising, and perhaps too many to hold
+            last = indices[-1] if indices else -1
+        elif indices is not None:
+            wanted = frozenset(indices)
+            last = max(wanted, default=-1)
+        else:
+            last = None
         if last == -1:
             return
         index, first_pts = -1, None
@@ -212,6 +248,9 @@ class VideoReader:
 
     def _check_end(self, seen: int) -> None:
         self._check_expired()
+        if not seen and self._starved:
+            reason = "its pictures need more memory than there is for a file (--memory_mb), or it is damaged"
+            raise VideoError(self.path, UNSUPPORTED, reason)
         if not seen:
             raise VideoError(self.path, UNREADABLE, "not one frame can be decoded; the file is damaged")
         declared, last_s = self.info.frames, self._pictures_last_s
@@ -238,6 +277,7 @@ class VideoReader:
                 except _FAULTS as error:
                     failures += 1
                     self.stats.failed += 1
+                    self._starved = self._starved or isinstance(error, MemoryError)
                     pictures = []
                     if failures > self.limits.max_bad_run:
                         self.stats.problem = f"{failures} decoding failures in a row, the last: {_first_line(error)}"
@@ -315,11 +355,31 @@ def sample_indices(count: int, samples: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int)).tolist()
 
 
-def indices_at_rate(count: int, fps: Optional[float], wanted_fps: float) -> list[int]:
+class AtRate(Sequence[int]):
+    """Frame numbers k·fps/wanted_fps, rounded down, up to `count`: rising, and never held, as a header may declare
+    2³¹ frames."""
+
+    def __init__(self, count: int, fps: float, wanted_fps: float) -> None:
+        self._fps, self._wanted_fps = fps, wanted_fps
+        self._length = int(count * wanted_fps / fps) + 1 if count else 0
+        self._length -= int(self._length > 0 and self[self._length - 1] >= count)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: Any) -> Any:  # no slices
+        if not -self._length <= place < self._length:
+            raise IndexError(place)
+        return int((place % self._length) * self._fps / self._wanted_fps)
+
+    def __contains__(self, index: Any) -> bool:
+        near = int(index * self._wanted_fps / self._fps)
+        return any(0 <= k < self._length and self[k] == index for k in (near, near + 1))
+
+
+def indices_at_rate(count: int, fps: Optional[float], wanted_fps: float) -> Sequence[int]:
     """Indices of about `wanted_fps` frames a second; all where the file's own rate is unknown or lower."""
-    if not fps or wanted_fps >= fps:
-        return list(range(count))
-    return np.unique((np.arange(int(count * wanted_fps / fps) + 1) * fps / wanted_fps).astype(int)).tolist()
+    return range(count) if not fps or wanted_fps >= fps else AtRate(count, fps, wanted_fps)
 
 
 def _stream_duration(stream: Any) -> Optional[float]:

@@ -9,7 +9,7 @@ import dataclasses
 import heapq
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional, Union
 
@@ -19,7 +19,7 @@ from mask_generation.faces import turn
 from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
-from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
+from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
 from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
 from runtime.scoring import abstention, drawing, manipulation_type
@@ -30,6 +30,7 @@ from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 MOST_SIZES = 4  # named in a reason
+HASHED_ANYWAY_BYTES = 256 << 20  # of a file that cannot be used: more would take longer than finding out that it cannot
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
 
@@ -89,21 +90,25 @@ class Scorer:
         shown, sha256 = printable(path), None
         start = time.perf_counter()
         try:
+            with VideoReader(path, self.config.limits) as reader:  # its limits hold before all of it is read
+                info = reader.info
             with watch.stage("hash"):
                 sha256 = _sha256(path)
-            run = self._upright(path, self._look(path, watch), watch)
+            run = self._upright(path, self._look(path, info, watch), watch)
             result = self._judge(run, watch)
         except VideoError as error:
+            if sha256 is None and error.state != TIMEOUT:
+                sha256 = _sha256(path, min(HASHED_ANYWAY_BYTES, self.config.limits.max_bytes or HASHED_ANYWAY_BYTES))
             result = VideoResult(shown, error.state, error.reason)
+        except MemoryError:
+            result = VideoResult(shown, UNSUPPORTED, "it needs more memory than there is for a file (--memory_mb)")
         watch.seconds["total"] = time.perf_counter() - start
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
 
-    def _look(self, path: PathLike, watch: _Stopwatch) -> _Pass:
+    def _look(self, path: PathLike, info: VideoInfo, watch: _Stopwatch) -> _Pass:
         """Decode the sampled frames and predict on every face in them."""
-        with VideoReader(path, self.config.limits) as reader:
-            info = reader.info
-            count = info.frames
+        count = info.frames
         if count is None and self.config.frames and self.config.fps is None:
             with watch.stage("decode"):
                 count = count_frames(path, self.config.limits)
@@ -131,7 +136,7 @@ class Scorer:
         again.decode["problem"] = run.decode["problem"]
         return again
 
-    def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
+    def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[Sequence[int]]:
         """The frames to look at, by number; None: every one."""
         if self.config.fps is not None:
             known = count or int((info.duration_s or 0) * (info.fps or 0))
@@ -139,7 +144,7 @@ class Scorer:
         return sample_indices(count, self.config.frames) if self.config.frames and count else None
 
     def _pass_over(
-        self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0
+        self, path: PathLike, info: VideoInfo, indices: Optional[Sequence[int]], watch: _Stopwatch, turns: int = 0
     ) -> _Pass:
         """Decode the video once, and predict on every face in the frames at `indices` (None: all), turned by quarters
         to the left."""
@@ -401,9 +406,12 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _sha256(path: PathLike) -> Optional[str]:
-    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read: the decoder names the reason."""
+def _sha256(path: PathLike, at_most: Optional[int] = None) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file, cannot be read (the decoder names the reason) or is
+    larger than `at_most` bytes."""
     try:
-        return files.file_sha256(os.fsdecode(path)) if os.path.isfile(path) else None
+        if not os.path.isfile(path) or (at_most is not None and os.path.getsize(path) > at_most):
+            return None
+        return files.file_sha256(os.fsdecode(path))
     except OSError:
         return None
