@@ -13,7 +13,7 @@ from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer
-from tests.helpers import drawn_pairs, drawn_records, drawn_trees
+from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees
 from tests.helpers.drawn_work import inline
 
 
@@ -75,6 +75,15 @@ def test_files_are_looked_into_in_other_processes(videos, monkeypatch):
     monkeypatch.undo()  # the real ones
     result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", "open", threads=1)
     assert sorted(row["state"] for row in result.problems) == ["original_missing", "unreadable"]
+
+
+def test_a_picture_that_is_cut_short_is_broken_as_for_generate(tmp_path):
+    table = drawn_pictures.pairs_csv(tmp_path, 2)
+    cut = tmp_path / "faces/01/fake01_0.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    result = audit(find(str(table), "pairs_csv", Options()), "x", "official", "open")
+    assert [(row["path"], row["state"]) for row in result.problems] == [(str(cut), "unreadable")]
+    assert "cut short" in result.problems[0]["reason"]
 
 
 def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
