@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 _CHUNK_BYTES = 1 << 20
@@ -73,6 +73,43 @@ def write_json(path: PathLike, content: Any, sync: bool = False) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", sync)
 
 
+def parse_json(data: bytes, path: PathLike) -> Any:
+    """JSON as any hand may have left it → its value.
+
+    Raises:
+        ValueError: it is no UTF-8 or no JSON, or nested too deeply to be read; the message names `path`.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"{os.fspath(path)}: damaged, or no JSON of this program (nested too deeply)") from error
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: damaged, or no JSON ({error})") from error
+
+
+def read_json(path: PathLike) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON; see `parse_json`.
+    """
+    return parse_json(Path(path).read_bytes(), path)
+
+
+def read_json_object(path: PathLike) -> dict[str, Any]:
+    """The value of a JSON file that has to be an object.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON object; the message names the file.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{os.fspath(path)}: a JSON object is needed, this is {type(content).__name__}")
+    return content
+
+
 @contextlib.contextmanager
 def locked(path: PathLike) -> Iterator[None]:
     """While the block runs, no other process is in a block that locks the same file or folder, which must exist.
@@ -130,12 +167,19 @@ def file_sha256(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-def update_digest(digest: Any, path: PathLike) -> None:
-    """Feed a file's bytes to a `hashlib` digest, in pieces.
+def update_digest(digest: Any, path: PathLike, copy: Optional[PathLike] = None) -> int:
+    """Feed a file's bytes to a `hashlib` digest, in pieces; returns how many they were.
 
-    Raises:
-        OSError: the file cannot be read.
+    Args:
+        copy: a new file for the same bytes, so that what is used later is what was hashed, whoever writes to `path`.
     """
-    with Path(path).open("rb") as file:
+    count = 0
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(Path(path).open("rb"))
+        output = stack.enter_context(Path(copy).open("xb")) if copy is not None else None
         for block in iter(lambda: file.read(_CHUNK_BYTES), b""):
             digest.update(block)
+            count += len(block)
+            if output is not None:
+                output.write(block)
+    return count
