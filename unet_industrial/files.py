@@ -14,6 +14,8 @@ from typing import Any, Optional, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 _CHUNK_BYTES = 1 << 20
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four: their full-width forms
+_CELL_WITHIN = re.compile(r"(;\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _LEFTOVER = re.compile(r"\..+\.\d+\.partial(\.\w+)?")
 
 
@@ -108,6 +110,35 @@ def read_json_object(path: PathLike) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{os.fspath(path)}: a JSON object is needed, this is {type(content).__name__}")
     return content
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of a CSV file: text on one line and never a formula to a spreadsheet; anything else as it is.
+
+    Names come from strangers, and a spreadsheet runs what begins with = + - @ (OWASP, "CSV Injection"); so that gets
+    "./" before it, which keeps file names what they are. Where ; separates, a text with ; begins a cell in its middle.
+    """
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", value)
+    text = _CELL_WITHIN.sub(r"\1'", text)
+    return "./" + text if _FORMULA.match(text) else text
+
+
+def csv_text(table: Any, header: bool = True, float_format: Optional[str] = None) -> str:
+    """A pandas table as CSV, every text in it and in its header through `csv_cell`: the one way to write CSV files."""
+    table = table.copy()
+    for name in table.columns:
+        if table[name].dtype.kind not in "biufcmM":
+            table[name] = table[name].map(csv_cell)
+    table.columns = [csv_cell(name) for name in table.columns]
+    text: str = table.to_csv(index=False, header=header, float_format=float_format, lineterminator="\n")
+    return text
+
+
+def write_csv(path: PathLike, table: Any, float_format: Optional[str] = None) -> None:
+    """Write a pandas table to `path` as `csv_text` has it, atomically; bytes of names that are no UTF-8 as escapes."""
+    write_bytes(path, csv_text(table, True, float_format).encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager

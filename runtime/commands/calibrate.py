@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mask_generation import cli
 from runtime.model import calibration, saved_model
 from runtime.scoring import abstention
 from runtime.scoring.result import SCORED, scoring_of
+from unet_industrial.files import read_json_object
 
 USER_ERRORS = (saved_model.ModelError, calibration.CalibrationError)
 LABELS = {"real": 0, "0": 0, "fake": 1, "1": 1}
@@ -101,9 +101,11 @@ def read_scores(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFram
         Failure: one of them is missing or damaged.
     """
     try:
-        document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        document = read_json_object(folder / "report.json")
+        if not isinstance(document["model"]["sha256"], str) or not isinstance(document["config"], dict):
+            raise ValueError("report.json: model or config are not as `score` writes them")
         return document, pd.read_csv(folder / "videos.csv"), pd.read_csv(folder / "frames.csv")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise cli.Failure(f"{folder}: no results of `score` there ({error})") from error
 
 

@@ -34,8 +34,9 @@ from runtime.scoring.batch import (
     sole_run,
 )
 from runtime.scoring.frame_score import ScorerConfig
-from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
+from runtime.scoring.result import ScoreConfig, VideoResult
 from runtime.scoring.video_score import AggregateConfig
+from unet_industrial.files import csv_cell
 
 NOTICE_CHARACTERS = 500
 LIMITS = ("max_width", "max_height", "max_duration_s", "max_bytes")  # decoding's own is under that of the whole file
@@ -187,14 +188,14 @@ def describe_model(folder: Path, trust: Trust) -> tuple[dict[str, Any], dict[str
 def summary(results: Sequence[VideoResult], document: dict[str, Any]) -> str:
     """A table of all results (of the first 50 in a large folder) and the counts."""
     shown = results[:50]
-    width = min(60, max(len(text_cell(result.path)) for result in shown))
+    width = min(60, max(len(csv_cell(result.path)) for result in shown))
     lines = [f"{'video':<{width}}  {'state':<12} {'score':>6}  verdict  segments or reason"]
     for result in shown:
-        name = text_cell(result.path)
+        name = csv_cell(result.path)
         name = name if len(name) <= width else "…" + name[-(width - 1) :]
         score = "" if result.score is None else f"{result.score:.3f}"
         segments = ", ".join(f"{a:.1f}–{b:.1f} s" for a, b, _ in result.segments[:4])
-        rest = "; ".join(part for part in (segments, text_cell(result.reason)) if part)
+        rest = "; ".join(part for part in (segments, csv_cell(result.reason)) if part)
         lines.append(f"{name:<{width}}  {result.state:<12} {score:>6}  {result.verdict or '':<7}  {rest}")
     if len(results) > len(shown):
         lines.append(f"… and {len(results) - len(shown)} more, see videos.csv")

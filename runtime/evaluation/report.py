@@ -427,7 +427,8 @@ def table_csv(result: Mapping[str, Any]) -> str:
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for name, evaluation in result["detectors"].items():
-        writer.writerows(flat_rows(evaluation, name))
+        for row in flat_rows(evaluation, name):
+            writer.writerow({column: files.csv_cell(value) for column, value in row.items()})
     return out.getvalue()
 
 

@@ -374,7 +374,7 @@ def write_result(path: Path, result: VideoResult) -> None:
 def read_result(path: Path) -> VideoResult | None:
     """A result written before; None where there is none or it cannot be used (the video is then scored again)."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json_object(path)
         return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

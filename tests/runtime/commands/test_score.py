@@ -14,7 +14,7 @@ import pytest
 from runtime.__main__ import main
 from runtime.model import saved_model
 from runtime.scoring import batch
-from runtime.scoring.result import SCORED, text_cell
+from runtime.scoring.result import SCORED
 from tests.helpers import drawn_model, drawn_videos, quick_scorer
 
 HOSTILE = {
@@ -161,11 +161,6 @@ def test_hostile_names_are_one_harmless_cell_each(run):
     assert any("\\udcff" in name for name in names)
     assert all(row["state"] == "ok" for row in rows if "<img" in row["path"] or "-rf" in row["path"])
     assert len((run[1] / "videos.csv").read_text().splitlines()) == len(rows) + 1  # no cell spans lines
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-rf", "@SUM(A1)", "\t=1"])
-def test_a_cell_is_never_a_formula_or_an_option(text):
-    assert text_cell(text)[:1] not in "=+-@\t\r\n"
 
 
 def test_hostile_names_cannot_run_in_the_page(run):
