@@ -281,10 +281,11 @@ def test_without_a_packaged_model_the_default_is_refused(monkeypatch):
 
 
 def test_the_default_is_the_packaged_model(tmp_path, folder, monkeypatch):
-    (tmp_path / "model_along.py").write_text(f"def model_folder(): return {str(folder)!r}")
+    (tmp_path / "model_along.py").write_text(f"def shipped(): return {str(folder)!r}, 'key'")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(saved_model, "PACKAGED", "model_along")
     assert default_model() == folder
+    assert saved_model.shipped_model() == (folder, "key")
     sys.modules.pop("model_along", None)
 
 
