@@ -32,7 +32,7 @@ from unet_industrial.files import locked, parse_json, update_digest, write_json
 METADATA_PATH = Path("assets.extra") / "model.json"  # where TF Serving expects what it should leave alone
 METADATA_FORMAT = 1
 PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
-PACKAGED = "runtime.model.packaged"  # the shipped model's module; `model_folder()` gives its folder
+PACKAGED = "runtime.model.packaged"  # the shipped model's module; `shipped()` gives folder and key
 DEFAULT_BATCH = 16
 
 log = logging.getLogger(__name__)
