@@ -230,7 +230,9 @@ def test_what_is_wrong_with_the_command_is_named(run, tmp_path, words, code, mes
 
 def test_the_packaged_model_is_the_default_and_trusted(run, tmp_path, monkeypatch):
     monkeypatch.setenv(saved_model.PIN_VARIABLE, str(tmp_path / "none.json"))
-    (tmp_path / "packaged_model.py").write_text(f"def model_folder(): return {str(run[1].parent / 'model')!r}")
+    model = run[1].parent / "model"
+    key = saved_model.examine(model)[0].key
+    (tmp_path / "packaged_model.py").write_text(f"def shipped(): return {str(model)!r}, {key!r}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(saved_model, "PACKAGED", "packaged_model")
     monkeypatch.setattr(batch, "build_scorer", quick_scorer.build_ovals)
