@@ -39,7 +39,14 @@ from runtime.scoring.video_score import AggregateConfig
 from unet_industrial.files import csv_cell
 
 NOTICE_CHARACTERS = 500
-LIMITS = ("max_width", "max_height", "max_duration_s", "max_bytes")  # decoding's own is under that of the whole file
+LIMITS = (
+    "max_width",
+    "max_height",
+    "max_pixels",
+    "max_streams",
+    "max_duration_s",
+    "max_bytes",
+)  # decoding's own is under that of the whole file
 USER_ERRORS = (ModelError, CalibrationError, InputError, ScoringError, PermissionError)
 
 
@@ -117,6 +124,7 @@ def _run(
             values.overlay_video,
             progress,
             values.ray_address,
+            values.memory_mb,
         )
     about = {
         "model": {
