@@ -22,7 +22,7 @@ from mask_generation.video.reader import VideoReader, indices_at_rate, sample_in
 from mask_generation.video.timeline import Timeline
 from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
-from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
+from runtime.model.saved_model import LoadedModel, Trust, fingerprint, load_model, shipped_model
 from runtime.scoring import abstention, drawing, manipulation_type
 from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
@@ -40,7 +40,7 @@ def score_video(
     path: PathLike,
     model: Union[str, os.PathLike[str], LoadedModel, None] = None,
     config: Optional[ScoreConfig] = None,
-    trust: bool = False,
+    trust: Trust = False,
     detector: Optional[FaceDetector] = None,
 ) -> VideoResult:
     """Score one video file. For many, make a `Scorer` once, or use `batch.score_folder`.
@@ -48,7 +48,7 @@ def score_video(
     Args:
         model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the model that
             is shipped with this package, TinyUNet at 128 px, experimental (`docs/model.md`; built from
-            `runtime/model/weights` on first use and kept in the cache, see `saved_model.default_model`).
+            `runtime/model/weights` on first use and kept in the cache, see `saved_model.shipped_model`).
         config: None: the defaults, with the model's own thresholds.
         detector: None: MTCNN.
         trust: load a model whose hash is unknown; a SavedModel is a program.
@@ -56,7 +56,7 @@ def score_video(
         ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
     """
     if model is None:
-        model = load_model(default_model(), trust=True)
+        model = load_model(*shipped_model())
     loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
     return Scorer(loaded, config, detector).score(path)
 
@@ -117,7 +117,7 @@ class Scorer:
             # Most samples fell where nothing decodes. Spread them over what does.
             indices = readable[sample_indices(len(readable), self.config.frames)].tolist()
             with VideoReader(path, self.config.limits) as reader:
-                run = self._pass_over(reader, indices, watch)
+                run = self._pass_over(reader, indices, watch).with_damage_of(run)
         return run
 
     def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
@@ -133,9 +133,7 @@ class Scorer:
         if not turns:
             return run
         with VideoReader(path, self.config.limits) as reader:
-            again = self._pass_over(reader, run.indices, watch, turns)
-        again.decode["problem"] = run.decode["problem"]
-        return again
+            return self._pass_over(reader, run.indices, watch, turns).with_damage_of(run)
 
     def _indices(self, timeline: Timeline) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
@@ -271,6 +269,11 @@ class _Pass:
                 self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
         if len(self._waiting) >= self._config.batch_size:
             self.flush()
+
+    def with_damage_of(self, before: _Pass) -> _Pass:
+        """With what an earlier pass over more of the file found missing: this one may have ended before the damage."""
+        self.decode.update({name: before.decode[name] for name in ("failed", "corrupt", "lost_s", "problem")})
+        return self
 
     def video(self) -> dict[str, Any]:
         """What the container declares, and the size of the pictures as looked at: where it changes, the largest."""

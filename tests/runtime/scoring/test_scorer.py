@@ -160,6 +160,23 @@ def test_a_cut_off_file_is_scored_on_what_is_there_and_says_so(score, tmp_path):
     assert "96" in result.reason
 
 
+def test_a_file_whose_larger_part_is_damaged_says_so_although_its_samples_lie_in_the_rest(score, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [np.clip(drawn_videos.frame(1) + rng.integers(-9, 10, (160, 160, 3)), 0, 255) for _ in range(48)]
+    path = odd_videos.write(
+        tmp_path / "damaged.mp4", np.uint8(pictures), rate=24, options={"g": "96", "bf": "0", "crf": "12"}
+    )
+    data = bytearray(path.read_bytes())
+    start, end = data.index(b"mdat"), data.index(b"moov") - 4
+    start += (end - start) // 4
+    data[start:end] = rng.bytes(end - start)
+    path.write_bytes(bytes(data))
+    result = score(path)
+    assert result.state == "partial"
+    assert result.frames_sampled < 24
+    assert "of 2.0 s are damaged" in result.reason
+
+
 class UprightOvals(drawn_videos.OvalDetector):
     """Finds ovals that stand with the eyes above; given a score for `others`, those too, as MTCNN does."""
 
