@@ -15,6 +15,7 @@ RUN bash tools/install_image.sh
 
 COPY . .
 RUN python -m pip install --no-deps --no-build-isolation -e . \
+ && python tools/sbom.py > sbom.json \
  && (getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group deepfake) \
  && mkdir -p /results /etc/ssh/ssh_config.d /home/deepfake \
  && chown 1000 /results /home/deepfake && chmod 0755 /results && chmod 0700 /home/deepfake \
