@@ -24,7 +24,7 @@ PYTHONS = ("3.9", "3.10", "3.11")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux2010_x86_64")
 SOURCE_ONLY = ("horovod",)
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
-HEAD = """# Made by `python -m tools.hash_constraints` from constraints.txt: wheels for Linux on x86-64, Python 3.9 to 3.11.
+HEAD = """# Made by `python -m tools.hash_constraints` from constraints.txt: wheels for Linux, x86-64, Python 3.9-3.11.
 # python -m pip install --require-hashes --no-deps --only-binary :all: -r constraints.hashes.txt
 """
 

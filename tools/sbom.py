@@ -1,4 +1,4 @@
-"""Prints what is installed beside this Python as a CycloneDX 1.5 bill of materials, and Debian's packages where dpkg is.
+"""Prints what is installed beside this Python, and Debian's packages, as a CycloneDX 1.5 bill of materials.
 
 python tools/sbom.py > sbom.json             # the image has its own in /opt/deepfake/sbom.json
 """

@@ -27,18 +27,10 @@ from tests.helpers.documents import (
 # Flags of commands that are not ours but stand in our documents.
 FOREIGN_FLAGS = {
     *("no-build-isolation", "build-arg", "mount", "user", "gpus", "rm", "network", "read-only", "tmpfs"),  # pip, docker
-    *(
-        "cap-drop",
-        "require-hashes",
-        "no-deps",
-        "only-binary",
-        "ignore-requires-python",
-        "check",
-        "security-opt",
-        "memory",
-        "pids-limit",
-        "env",
-    ),
+    *("cap-drop", "security-opt", "memory", "pids-limit", "env"),  # docker
+    *("require-hashes", "no-deps", "only-binary", "ignore-requires-python", "disable-pip-version-check"),  # pip
+    *("dry-run", "ignore-installed", "implementation", "python-version", "target", "platform", "report"),
+    *("hash", "check"),
     *("gloo", "min-np", "host-discovery-script", "network-interfaces", "check-build"),  # horovodrun
     *("nodes", "ntasks-per-node", "gpus-per-node", "requeue", "open-mode", "signal", "mpi"),  # Slurm
     *("help", "flag", "helpfull", "helpshort"),  # every program's
