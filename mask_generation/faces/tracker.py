@@ -147,10 +147,12 @@ class FaceTracker:
         self._live: list[Track] = []
         self._last_detection_s: Optional[float] = None
         self._thumbnail: Optional[np.ndarray] = None
+        self._size_hw: Optional[tuple[int, int]] = None
         self.detections = self.refinements = 0  # frames of each kind, for reports
 
     def update(self, frame: Frame) -> list[TrackedFace]:
         """Faces of the next frame, larger ones first."""
+        self._follow_size(frame.rgb)
         if self._is_cut(frame.rgb):
             self._live, self._last_detection_s = [], None
         self._live = [track for track in self._live if frame.time_s - track.times_s[-1] <= self._max_gap_s]
@@ -169,6 +171,15 @@ class FaceTracker:
         """All people so far, the most often seen first; those seen by fewer full detections are left out."""
         kept = [track for track in self._tracks if track.detected >= min_detections]
         return sorted(kept, key=lambda track: (-len(track), -track.mean_area, track.id))
+
+    def _follow_size(self, rgb: np.ndarray) -> None:
+        """Where the picture changes size, what is known of faces is brought to the new one."""
+        before, self._size_hw = self._size_hw, (rgb.shape[0], rgb.shape[1])
+        if before is None or before == self._size_hw:
+            return
+        down, across = (new / old for new, old in zip(self._size_hw, before))
+        for track in self._live:
+            track.boxes = [Box(*np.multiply(box, (across, down, across, down)).tolist()) for box in track.boxes]
 
     def _is_cut(self, rgb: np.ndarray) -> bool:
         grey = cv2.cvtColor(cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)

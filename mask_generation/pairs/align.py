@@ -174,7 +174,10 @@ def find_windows(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, n
         indices = sample_indices(min(original.frames, fake.outcome.frames), 64)[:3]
         note(fake.clip.name)
         try:
-            with VideoReader(original.path, limits) as a, VideoReader(fake.clip.path, limits) as b:
+            with (
+                VideoReader(original.path, limits, one_size=True) as a,
+                VideoReader(fake.clip.path, limits, one_size=True) as b,
+            ):
                 frames = [frame.rgb for frame in a.frames(indices)]
                 copies = [frame.rgb for frame in b.frames(indices)]
             if not frames or len(frames) != len(copies):
@@ -228,13 +231,13 @@ def realign(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: 
 
 def _full_timeline(original: ClipOutcome, fake: FakeWork, limits: Limits, note: Note) -> Timeline:
     note(fake.clip.name)
-    with VideoReader(fake.clip.path, limits) as reader:
+    with VideoReader(fake.clip.path, limits, one_size=True) as reader:
         rows, shape = [], (0, 0)
         for grey in reader.greys():
             shape = grey.shape[:2]
             rows.append(signature(grey))
     note(original.name)
-    with VideoReader(original.path, limits) as reader:
+    with VideoReader(original.path, limits, one_size=True) as reader:
         seen = [signature(grey, shape) for grey in reader.greys()]
     return align_frames(np.stack(seen), np.stack(rows))
 

@@ -153,7 +153,7 @@ def find_people(
     stride = max(1, round(rate / config.track_rate_hz), math.ceil(length / (GRID_PER_SAMPLE * config.frames)))
     looked_at = sorted({*indices, *range(0, length, stride)})
     tracker = FaceTracker(detector, config.detect_every_s, max_gap_s=max(MAX_GAP_S, 2.5 * stride / rate))
-    with VideoReader(original.path, config.limits) as reader:
+    with VideoReader(original.path, config.limits, one_size=True) as reader:
         frames = reader.frames(looked_at)
         while True:
             with stages("decode"):
@@ -187,7 +187,7 @@ class _Follower:
 
     def __init__(self, fake: FakeWork, path: str, limits: Limits, indices: Sequence[int]) -> None:
         wanted = [frame for frame in map(fake.frame_of, indices) if frame is not None]
-        self.reader = VideoReader(path, limits)
+        self.reader = VideoReader(path, limits, one_size=True)
         self._frames = self.reader.frames(wanted)
         self._last: Optional[Frame] = None
 
@@ -220,7 +220,7 @@ def collect(
     recipe = get_recipe(config.recipe)
     sequences: dict[tuple[int, int], MaskSequence] = {}
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(original.path, config.limits))
+        reader = stack.enter_context(VideoReader(original.path, config.limits, one_size=True))
         followers = _open(fakes, config, indices, stack)
         frames = reader.frames(indices)
         while True:

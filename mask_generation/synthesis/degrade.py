@@ -15,6 +15,7 @@ import numpy as np
 
 from mask_generation.synthesis import jitter
 from mask_generation.video import writer
+from mask_generation.video.picture import PictureConverter
 
 RUN_FRAMES = 3  # a key frame and two that are predicted from it: most frames of a video are predicted
 LEAST_SIDE_PX = 96  # no smaller by scaling: what is left of a face below shows no manipulation any more
@@ -138,8 +139,9 @@ def h264(frames: list[np.ndarray], crf: int, preset: str = "medium", fps: int = 
     packets = writer.encode(frames, crf, preset, fps)
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
+    convert = PictureConverter(decoder)
     decoded = [picture for packet in packets for picture in decoder.decode(packet)]
     decoded += decoder.decode(None)
     if len(decoded) != len(frames):
         raise RuntimeError(f"x264 returned {len(decoded)} frames for {len(frames)}")
-    return [picture.to_ndarray(format="rgb24")[:h, :w] for picture in decoded]
+    return [convert.rgb(picture)[:h, :w] for picture in decoded]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -10,10 +11,27 @@ from typing import Any, Optional
 
 from mask_generation.video.types import UNREADABLE, UNSUPPORTED, Limits, PathLike, VideoError, printable
 
-# Formats whose files make FFmpeg open other files or addresses that they name. It recognises them by content, and
-# PyAV 15 crashes on headerless formats when it is given a list of allowed ones, so they are turned away before.
-_PLAY_LISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"c=IN IP", b"<?xml", b"[playlist]", b"<smil", b"<AssetMap")
-PLAY_LIST_FORMATS = frozenset(("hls", "concat", "dash", "sdp", "rtsp", "imf", "applehttp", "concatf", "image2", "tty"))
+# Demuxers that may read a file: of containers and bare streams that hold pictures, of single pictures, and of the
+# sound files that are most often taken for videos, so that these get their own message. What is left out opens other
+# files or addresses that the file names (concat, hls, dash, sdp, rtsp, imf, image2), makes pictures of text (tty, all
+# subtitles) or is rare. The names are those of `ffmpeg -demuxers`.
+_CONTAINERS = (
+    *("mov", "matroska", "avi", "asf", "asf_o", "flv", "live_flv", "kux", "mpeg", "mpegts", "mxf", "nut", "ogg", "rm"),
+    *("gxf", "wtv", "ty", "pva", "nsv", "dhav", "nuv", "dv", "ivf", "yuv4mpegpipe", "mpjpeg", "smjpeg", "swf", "gif"),
+    *("apng", "webp_pipe", "mlv", "ser", "lxf", "cine"),
+)
+_BARE_STREAMS = (
+    *("h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "m4v", "mpegvideo", "mjpeg", "mjpeg_2000", "vc1"),
+    *("vc1test", "dirac", "dnxhd", "avs2", "avs3", "cavsvideo", "evc"),
+)
+_PICTURES = ("jpeg_pipe", "png_pipe", "bmp_pipe", "tiff_pipe", "jpegxl_pipe", "jpegxl_anim", "j2k_pipe")
+_SOUND = ("mp3", "wav", "w64", "flac", "aac", "ac3", "eac3", "aiff", "amr", "caf", "au")
+# For the `container_options` of PyAV; as `options` PyAV 15 would also hand them to streams, and crashes where those
+# appear late (FLV, MPEG-PS). No protocol: the file is given open, and nothing it names is opened, by whatever demuxer.
+DEMUXER_OPTIONS = {
+    "format_whitelist": ",".join((*_CONTAINERS, *_BARE_STREAMS, *_PICTURES, *_SOUND)),
+    "protocol_whitelist": "none",
+}
 SNIFF_BYTES = 4096
 
 
@@ -39,7 +57,11 @@ class GuardedFile(io.RawIOBase):
         return self._file.read(size) or b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        """The new position; negative, FFmpeg's sign of failure, where a damaged index points outside the file."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return self._file.tell()
@@ -77,9 +99,8 @@ def check_file(path: PathLike, limits: Limits) -> int:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file's beginning is printable text or names other files; Y4M is a video that may look like text."""
-    printable_only = not any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
-    return (printable_only and not head.startswith(b"YUV4MPEG2")) or any(mark in head for mark in _PLAY_LISTS)
+    """Whether a file's beginning is nothing but printable text. No container's is, but Y4M's."""
+    return not any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
 
 
 def system_reason(error: Exception) -> str:

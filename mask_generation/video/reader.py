@@ -1,22 +1,23 @@
 """A video file → frames, lazily: one frame in memory at a time, whatever the file's length.
 
 Files are foreign and may be damaged or hostile. They are handed to FFmpeg (through PyAV) as open file objects, so a
-name is never taken for an option or a URL; play lists, which would make FFmpeg open other files, are refused; sizes,
-duration and time have finite, settable limits. Anything wrong with a file is a `VideoError` with a state and a reason,
+name is never taken for an option or a URL; nothing that a file names is opened; sizes, duration and time have finite,
+settable limits. Anything wrong with a file is a `VideoError` with a state and a reason,
 or counted.
 """
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Optional
 
 import av
 import numpy as np
 
 from mask_generation.video.guard import (
-    PLAY_LIST_FORMATS,
+    DEMUXER_OPTIONS,
     SNIFF_BYTES,
     GuardedFile,
     check_file,
@@ -24,6 +25,7 @@ from mask_generation.video.guard import (
     refuse_other_files,
     system_reason,
 )
+from mask_generation.video.picture import PictureConverter
 from mask_generation.video.types import (
     TIMEOUT,
     UNREADABLE,
@@ -45,12 +47,15 @@ class VideoReader:
     Args:
         threads: decoder threads; 0: as many as FFmpeg likes. One keeps memory and load predictable where many
             processes decode at once.
+        one_size: bring pictures that change size to the size of the first; otherwise each has its own.
     Raises:
         VideoError: the file cannot be opened, holds no video, or is over a limit.
     """
 
-    def __init__(self, path: PathLike, limits: Optional[Limits] = None, threads: int = 1) -> None:
-        self.path, self.limits = path, limits or Limits()
+    def __init__(
+        self, path: PathLike, limits: Optional[Limits] = None, threads: int = 1, one_size: bool = False
+    ) -> None:
+        self.path, self.limits, self._one_size = path, limits or Limits(), one_size
         self.stats = DecodeStats()
         self._seen_s = 0.0  # end of the last picture so far
         size = check_file(path, self.limits)
@@ -72,25 +77,18 @@ class VideoReader:
         head = self._file.read(SNIFF_BYTES)
         self._file.seek(0)
         self._check_expired()
-        if is_text(head):
-            raise VideoError(self.path, UNREADABLE, "a text file or a play list, not a video, whatever its name says")
         try:
             self._container = av.open(
                 self._file,
                 mode="r",
                 buffer_size=_READ_BYTES,
                 io_open=refuse_other_files,
+                container_options=DEMUXER_OPTIONS,
                 metadata_errors="replace",
             )
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError, OverflowError) as error:
             self._check_expired()
-            raise VideoError(
-                self.path, UNREADABLE, f"no video that FFmpeg knows, or damaged at its start ({error.strerror})"
-            ) from error
-        except (ValueError, OverflowError) as error:  # PyAV on absurd values in headers
-            raise VideoError(self.path, UNREADABLE, f"damaged header ({error})") from error
-        if PLAY_LIST_FORMATS & set(self._container.format.name.split(",")):
-            raise VideoError(self.path, UNSUPPORTED, f"a play list or text ({self._container.format.name}), no video")
+            raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
         streams = [s for s in self._container.streams.video if not _is_cover(s)]
         if not streams:
             kind = "audio only" if self._container.streams.audio else "it holds no pictures"
@@ -101,6 +99,8 @@ class VideoReader:
         self._stream.codec_context.thread_count = threads
         if threads != 1:
             self._stream.thread_type = "AUTO"
+        self._convert = PictureConverter(self._stream.codec_context, self._stream.sample_aspect_ratio, self._one_size)
+        self.stats.notes = self._convert.notes
 
     def _describe(self, size: int) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
@@ -110,9 +110,10 @@ class VideoReader:
             duration = self._container.duration / av.time_base
             self._pictures_last_s = None if audio else duration  # with sound, it is the longer of the two
         rate = stream.average_rate or stream.guessed_rate
+        width, height = self._convert.size(context.width, context.height)
         return VideoInfo(
-            width=context.width,
-            height=context.height,
+            width=width,
+            height=height,
             fps=float(rate) if rate else None,
             frames=stream.frames or None,
             duration_s=duration if duration and duration > 0 else None,
@@ -168,14 +169,9 @@ class VideoReader:
         last = None if wanted is None else max(wanted, default=-1)
         if last == -1:
             return
-        index, first_pts, size = -1, None, None
+        index, first_pts = -1, None
         for picture in self._pictures():
             index += 1
-            if size is None:
-                size = (picture.width, picture.height)
-            if size != (picture.width, picture.height):
-                self.stats.problem = f"the picture changes size at frame {index}; the rest is left out"
-                return
             if picture.pts is not None and first_pts is None:
                 first_pts = picture.pts
             if picture.is_corrupt:
@@ -183,27 +179,28 @@ class VideoReader:
             else:
                 self.stats.decoded += 1
                 if index in wanted if wanted is not None else index % stride == 0:
-                    yield Frame(index, self._time(picture, index, first_pts), self._convert(picture))
+                    try:
+                        rgb = self._shown(picture, self._convert.rgb)
+                    except VideoError as error:
+                        if self.stats.decoded == 1:
+                            raise
+                        self.stats.problem = f"from frame {index} on {error.reason}; the rest is left out"
+                        return
+                    yield Frame(index, self._time(picture, index, first_pts), rgb)
             if index == last:
                 return
         self._check_end(index + 1)
 
     def greys(self) -> Iterator[np.ndarray]:
-        """Every frame as (H,W) uint8 luma, the display matrix applied; much cheaper than colour. Damaged ones included.
+        """Every frame as (H,W) uint8 luma in limited range; much cheaper than colour. Damaged ones included.
 
         Raises:
             VideoError: not one frame can be decoded, or time is up.
         """
-        count, shape = 0, None
+        count = 0
         for picture in self._pictures():
-            start = time.monotonic()
-            grey = _oriented(picture, _luma(picture))
-            self.stats.seconds += time.monotonic() - start
-            shape = shape or grey.shape
-            if grey.shape != shape:
-                return
             count += 1
-            yield grey
+            yield self._shown(picture, self._convert.grey)
         self._check_end(count)
 
     def _check_end(self, seen: int) -> None:
@@ -253,13 +250,12 @@ class VideoReader:
             return float((picture.pts - first_pts) * picture.time_base)
         return index / self.info.fps if self.info.fps else 0.0
 
-    def _convert(self, picture: Any) -> np.ndarray:
+    def _shown(self, picture: Any, convert: Callable[[Any], np.ndarray]) -> np.ndarray:
         start = time.monotonic()
-        self._check_size(picture.width, picture.height)
-        rgb = picture.to_ndarray(format="rgb24")
-        rgb = _oriented(picture, rgb)
+        self._check_size(*self._convert.size(picture.width, picture.height))
+        pixels = convert(picture)
         self.stats.seconds += time.monotonic() - start
-        return rgb
+        return pixels
 
     def count_packets(self) -> int:
         """Number of coded pictures, without decoding; uses the reader up. For files that declare no count."""
@@ -319,38 +315,6 @@ def indices_at_rate(count: int, fps: Optional[float], wanted_fps: float) -> list
     return np.unique((np.arange(int(count * wanted_fps / fps) + 1) * fps / wanted_fps).astype(int)).tolist()
 
 
-def _luma(picture: Any) -> np.ndarray:
-    """(H,W) uint8; a view of the decoder's own plane where it has one, so use it before the next frame."""
-    plane = picture.planes[0]
-    eight_bit_yuv = picture.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray8", "gray")) and (
-        picture.format.components[0].bits == 8
-    )
-    if not eight_bit_yuv or plane.width != picture.width:
-        return picture.to_ndarray(format="gray")
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : picture.width]
-
-
-def _oriented(picture: Any, pixels: np.ndarray) -> np.ndarray:
-    """Pixels as a viewer shows them."""
-    matrix = picture.side_data.get("DISPLAYMATRIX") if len(picture.side_data) else None
-    return pixels if matrix is None else _orient(pixels, bytes(matrix))
-
-
-def _orient(rgb: np.ndarray, matrix: bytes) -> np.ndarray:
-    """Apply a display matrix (9 int32, 16.16 fixed point, [a b u c d v x y w]) to a picture; right angles only.
-
-    A coded pixel (x, y) is shown at (a·x + c·y, b·x + d·y), see FFmpeg's libavutil/display.h.
-    """
-    a, b, _, c, d = np.frombuffer(matrix, "<i4")[:5].tolist()
-    swap = abs(b) > abs(a)
-    if swap:
-        rgb = rgb.swapaxes(0, 1)
-    across, down = (c, b) if swap else (a, d)
-    rgb = rgb[:, ::-1] if across < 0 else rgb
-    rgb = rgb[::-1] if down < 0 else rgb
-    return np.ascontiguousarray(rgb)
-
-
 def _stream_duration(stream: Any) -> Optional[float]:
     """Seconds that the pictures last as their stream declares it; Matroska does so in a tag, as HH:MM:SS.fraction."""
     if stream.duration and stream.time_base:
@@ -361,6 +325,16 @@ def _stream_duration(stream: Any) -> Optional[float]:
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError:
         return None
+
+
+def _not_opened(head: bytes, error: Exception) -> str:
+    if is_text(head):
+        return "a text file or a play list, not a video, whatever its name says"
+    if isinstance(error, av.error.FFmpegError):
+        if error.errno == errno.EINVAL:  # FFmpeg's answer to a format that is not on the list
+            return "a text file or a play list, or of a rare kind that is not read here; a video converted to MP4 is"
+        return f"no video that FFmpeg knows, or damaged at its start ({error.strerror})"
+    return f"damaged header ({_first_line(error)})"  # PyAV on absurd values
 
 
 def _first_line(error: BaseException) -> str:

@@ -61,7 +61,7 @@ class Frame:
     Attributes:
         index: place among the decoded frames, from 0.
         time_s: presentation time since the first frame; index / rate where the file holds no times.
-        rgb: (H,W,3) uint8, the display matrix (rotation, mirroring) applied.
+        rgb: (H,W,3) uint8: colours, shape of pixels, rotation and mirroring as the file declares them.
     """
 
     index: int
@@ -71,9 +71,10 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What the container declares, before any frame is decoded; width and height are those of the coded picture.
+    """What the container declares, before any frame is decoded.
 
     Attributes:
+        width, height: of the first picture with square pixels, before it is turned as the header says.
         fps: average rate; None where the file declares none, or 0.
         frames: declared number of frames; None where there is none.
         duration_s: None where the file declares none.
@@ -98,6 +99,7 @@ class DecodeStats:
         decoded: good frames, converted or not; failed: packets that did not decode; corrupt: frames that FFmpeg marked
             as damaged (they keep their index and are not handed out); seconds: spent inside decoding.
         problem: why reading ended before the declared end; None if it did not.
+        notes: what else is worth saying of how the file was read; nothing in it is missing for that.
     """
 
     decoded: int = 0
@@ -105,6 +107,7 @@ class DecodeStats:
     corrupt: int = 0
     seconds: float = 0.0
     problem: Optional[str] = None
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def partial(self) -> bool:

@@ -10,7 +10,9 @@ from typing import Any, Optional, Union
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange
 
+from mask_generation.video.picture import BT601
 from unet_industrial.files import atomic_path
 
 # What FFmpeg reads and cameras, phones, editors and the web write; in lower case, with the dot, for `str.endswith`.
@@ -35,8 +37,9 @@ class NoFramesError(ValueError):
 def video_file(
     path: Union[str, os.PathLike[str]], crf: int, preset: str = "veryfast", fps: float = 25, threads: int = 1
 ) -> Iterator[VideoWriter]:
-    """Write a video: frames in, H.264 (yuv420p, no sound) out, whole and under its name when the block ends well.
+    """Write a video: frames in, H.264 out, whole and under its name when the block ends well.
 
+    It is yuv420p in BT.601 and limited range, without sound.
     The same frames give the same bytes on every run and machine, unless several threads are allowed.
 
     Args:
@@ -119,6 +122,8 @@ class VideoWriter:
             self._codec = self._encoder.codec_context
         self._codec.width, self._codec.height, self._codec.pix_fmt = width, height, "yuv420p"
         self._codec.time_base, self._codec.options = time_base, self._options
+        # Named, as players take BT.709 for large pictures that name nothing.
+        self._codec.colorspace, self._codec.color_range = BT601, ColorRange.MPEG
         self._codec.thread_count = self._threads
 
     def _keep(self, packets: list[Any]) -> None:

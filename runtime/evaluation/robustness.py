@@ -92,7 +92,7 @@ def disturb(source: Path, target: Path, what: Disturbance, limits: Optional[Limi
     for number, (long_side, crf) in enumerate(RESHARES[: what.level]):
         last = number + 1 == what.level
         step = target if last else target.with_name(f"{target.stem}.{number}.mp4")
-        with VideoReader(current, limits) as reader:
+        with VideoReader(current, limits, one_size=True) as reader:
             write(step, (_shrunk(frame, long_side) for frame in reader.frames()), crf)
         if current != source:
             current.unlink()
@@ -102,12 +102,12 @@ def disturb(source: Path, target: Path, what: Disturbance, limits: Optional[Limi
 def _frames(source: Path, what: Disturbance, limits: Optional[Limits]) -> Iterator[Frame]:
     start, end = 0.0, float("inf")
     if what.kind == "trim":
-        with VideoReader(source, limits) as reader:
+        with VideoReader(source, limits, one_size=True) as reader:
             length = max((frame.time_s for frame in reader.frames()), default=0.0)
         start, end = (share * length for share in CUTS[what.level])
     seed = zlib.crc32(source.name.encode("utf-8", "surrogateescape"))  # noise differs by video and is repeatable
     next_s = 0.0
-    with VideoReader(source, limits) as reader:
+    with VideoReader(source, limits, one_size=True) as reader:
         for frame in reader.frames():
             if not start <= frame.time_s <= end:
                 continue

@@ -40,7 +40,7 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
     tracker = FaceTracker(scorer.detector, scorer.config.detect_every_s)
     try:
         with (
-            VideoReader(path, scorer.config.limits) as reader,
+            VideoReader(path, scorer.config.limits, one_size=True) as reader,
             video_file(
                 out,
                 CRF,

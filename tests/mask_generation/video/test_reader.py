@@ -126,15 +126,6 @@ FORMATS = {
     "alpha, packed": ("a.mov", {**WITH_ALPHA, "codec": "qtrle", "pixel_format": "argb"}),
     "alpha, planar": ("a.mkv", {**WITH_ALPHA, "codec": "ffv1", "pixel_format": "yuva420p"}),
     "10 bit": ("a.mp4", {"pixel_format": "yuv420p10le"}),
-    "HDR": (
-        "a.mp4",
-        {
-            "codec": "libx265",
-            "pixel_format": "yuv420p10le",
-            "options": {"x265-params": "log-level=none"},
-            "tags": {"color_trc": 16, "color_primaries": 9, "colorspace": 9},  # PQ, BT.2020
-        },
-    ),
     "interlaced": ("a.mp4", {"options": {"x264-params": "interlaced=1:tff=1"}}),
     "full range": ("a.mov", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
     "MPEG-1": ("a.mpg", {"codec": "mpeg1video", "rate": 25}),
