@@ -165,9 +165,9 @@ class MtcnnDetector:
             found.append(Detection(box, float(score), np.stack([xs, ys], 1).astype(np.float32)) if box.area else None)
         return found
 
-
     def _look_again(self, patches: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The last network on (48,48,3) uint8 patches: (N,4) offsets, (N,10) points as shares of the patch, (N,) scores."""
+        """The last network on N (48,48,3) uint8 patches: (N,4) offsets and (N,10) points, in shares of a patch, and
+        (N,) scores."""
         self._load()
         scaled = (np.stack(patches).astype(np.float32) - 127.5) / 128
         offsets, points, scores = (output.numpy() for output in self._last_net(scaled))

@@ -14,17 +14,15 @@ import numpy as np
 from mask_generation.faces import appearance
 from mask_generation.faces.tracker import Track
 
-MIN_CERTAINTY = 0.93  # median over a track; docs/masks.md has the table it was chosen by
-MIN_CERTAINTY_BRIEF = 0.97  # of a track with fewer sightings than BRIEF, which have less to say
-BRIEF = 3
-SAME_PERSON = 0.33  # distance of appearance below which two tracks that are never in sight together are one person
+MIN_CERTAINTY = 0.92  # median over a track; docs/masks.md has the table it was chosen by
+SAME_PERSON = 0.43  # distance of appearance below which two tracks that are never in sight together are one person
 LOOKS_EACH = 8  # appearances of a track that are compared
 MOST_JOINED = 300  # tracks that are compared, the longest first: a crowd's many short ones stay what they are
 
 
 def is_face(track: Track) -> bool:
     """Whether a track is a face, by the median of the detector's certainty over it."""
-    return track.certainty >= (MIN_CERTAINTY if len(track) >= BRIEF else MIN_CERTAINTY_BRIEF)
+    return track.certainty >= MIN_CERTAINTY
 
 
 def people(tracks: Sequence[Track]) -> list[list[Track]]:

@@ -19,7 +19,7 @@ from mask_generation.video.types import Frame
 PATIENCE_S = 0.1  # after a detection without an expected face, before the next one
 MIN_IOU = 0.25  # less overlap and it is another face, unless it is close and of the same size
 SAME_FACE_IOU = 0.5  # two tracks that overlap more have run into one face
-OTHER_LOOKS = 0.5  # distance of appearance above which a face after a longer gap is another person's
+OTHER_LOOKS = 0.6  # distance of appearance above which a face after a longer gap is another person's
 OTHER_AFTER_S = 0.3  # what counts as a longer gap: light does not change so fast
 MOST_LOOKS = 32  # appearances kept of a track
 CUT_LEVEL = 40.0  # mean grey difference of two thumbnails that distinguishes a cut from a movement
@@ -199,7 +199,9 @@ class FaceTracker:
             for f, (face, look) in enumerate(zip(faces, looks))
         )
         likely = [
-            (closeness - unlike, t, f) for closeness, unlike, t, f in candidates if closeness > 0 and unlike < OTHER_LOOKS
+            (closeness - unlike, t, f)
+            for closeness, unlike, t, f in candidates
+            if closeness > 0 and unlike < OTHER_LOOKS
         ]
         taken: set[int] = set()
         for _, t, f in sorted(likely, reverse=True):

@@ -211,7 +211,9 @@ def fit_frame_threshold(
     """
     _check_rates(max_frame_fpr=max_frame_fpr)
     if len(real) < MIN_PER_CLASS:
-        raise CalibrationError(f"{len(real)} real videos with a score: at least {MIN_PER_CLASS} for the frames' threshold")
+        raise CalibrationError(
+            f"{len(real)} real videos with a score: at least {MIN_PER_CLASS} for the frames' threshold"
+        )
     frames = {"real": np.concatenate(real), "fake": np.concatenate([*fake, np.zeros(0)])}
     falling = np.sort(frames["real"])[::-1]
     highest = falling[int(max_frame_fpr * len(falling) + 1e-9)]

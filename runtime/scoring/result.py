@@ -195,6 +195,7 @@ class VideoResult:
         faces: summary of each track: track, score, frames, counted (see `TrackScore`), segments, face_px, first_s,
             last_s.
         frames_sampled, frames_with_face: frames looked at, and those with a face.
+        doubtful_faces: findings left out as no faces (`mask_generation.faces.people`), one a track.
         character: the manipulation type, as a mapping (see `manipulation_type.Attribution`); None without a score.
         video: what the container declares; decode: what happened while decoding.
         sha256: of the file; None where it cannot be read.
@@ -226,6 +227,7 @@ class VideoResult:
     )
     frames_sampled: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_sampled", "int64")))
     frames_with_face: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_with_face", "int64")))
+    doubtful_faces: int = dataclasses.field(default=0, metadata=reported(_COUNT))
     character: Mapping[str, Any] | None = dataclasses.field(
         default=None,
         metadata=reported(
