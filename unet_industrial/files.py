@@ -88,6 +88,37 @@ def locked(path: PathLike) -> Iterator[None]:
         os.close(descriptor)  # which ends the lock too
 
 
+class FolderBusy(Exception):
+    """Another process writes in the folder."""
+
+    def __init__(self, folder: PathLike) -> None:
+        super().__init__(f"{os.fspath(folder)}: another run is writing there; wait for it, or choose another --output")
+
+
+@contextlib.contextmanager
+def sole_writer(folder: PathLike, name: str = ".lock") -> Iterator[None]:
+    """While the block runs, no other process is in such a block with this folder; what killed ones left is swept first.
+
+    The system lets go of the folder when the process ends, however it ends. File systems without locks (some network
+    ones) are let through, and nothing is swept there, as another process may be at work.
+
+    Args:
+        folder: must exist.
+        name: of the empty file that is locked; it stays.
+    Raises:
+        FolderBusy: another process is in such a block.
+        OSError: the folder cannot be written to.
+    """
+    with open(Path(folder) / name, "a", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderBusy(folder) from None
+            remove_leftovers(folder)
+        yield
+
+
 def file_sha256(path: PathLike) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits, read in pieces so that size does not matter.
 

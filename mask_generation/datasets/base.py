@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Optional
 
-from mask_generation.video.writer import VIDEO_SUFFIXES
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from unet_industrial.setting import setting
 
 SPLITS = ("train", "val", "test")
@@ -36,6 +36,9 @@ class Options:
     shares: tuple[float, float, float] = setting(
         (0.72, 0.14, 0.14),  # FaceForensics++'s own
         "Of train, val, test where the data set has no split.",
+    )
+    data_name: str = setting(
+        "", "The data set's name in the names of clips and people, where its list has none.", shown="pairs, pictures"
     )
 
 
@@ -74,6 +77,11 @@ class ClipGroup:
     split: str = ""
     identity: str = ""
     still: bool = False
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the original is a photograph, or a face cut out of one, and no video; its fakes must be too."""
+        return not self.still and self.original is not None and is_picture(self.original)
 
     @property
     def all_identities(self) -> frozenset[str]:
@@ -128,14 +136,30 @@ class Layout:
     is_file: bool = False
 
 
-def list_videos(folder: str) -> dict[str, str]:
-    """{stem: path} of the video files directly in a folder, sorted; empty where there is none."""
+def is_picture(path: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return path.lower().endswith(PICTURE_SUFFIXES)
+
+
+def video_files(folder: str) -> list[str]:
+    """Paths of the video files directly in a folder, sorted; empty where there is none."""
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return []
     videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("._")]
-    return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in videos}
+    return [os.path.join(folder, name) for name in videos]
+
+
+def list_videos(folder: str, found: Optional[Inventory] = None) -> dict[str, str]:
+    """{stem: path} of the video files directly in a folder, sorted; empty where there is none. Of files that differ in
+    their suffix only the first is taken, and the others are noted in `found`."""
+    videos: dict[str, str] = {}
+    for path in video_files(folder):
+        taken = videos.setdefault(os.path.splitext(os.path.basename(path))[0], path)
+        if taken != path and found is not None:
+            found.notes.append(f"{path}: left out, as {os.path.basename(taken)} beside it has the same name")
+    return videos
 
 
 def subfolders(folder: str) -> list[str]:
@@ -147,15 +171,25 @@ def subfolders(folder: str) -> list[str]:
 
 
 def missing_original(fake: FakeClip, original: str) -> Problem:
-    """The row for a fake without its original."""
+    """The row for a fake without its original; `original` is empty where nothing names it."""
+    what = f"its original {original} is not there" if original else "the list names no original of it"
     return Problem(
         fake.name,
         fake.path,
         fake.method,
         fake.compression,
         "original_missing",
-        f"its original {original} is not there, so no mask can be made",
+        f"{what}, so no mask can be made",
     )
+
+
+def missing(name: str, path: str, method: str, compression: str, label: int, by: str) -> Problem:
+    """The row for a clip that a list names and that is not there.
+
+    Args:
+        by: the list's file name.
+    """
+    return Problem(name, path, method, compression, "missing", f"{by} names it, but it is not there", label)
 
 
 def group_fakes(

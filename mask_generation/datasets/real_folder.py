@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from mask_generation.datasets.base import ClipGroup, DatasetError, Inventory, Layout, Options, list_videos
+from mask_generation.datasets.base import ClipGroup, DatasetError, Inventory, Layout, Options, video_files
 
 
 def find(root: str, options: Options) -> Inventory:
@@ -13,7 +13,7 @@ def find(root: str, options: Options) -> Inventory:
     name = os.path.basename(os.path.abspath(root))
     found = Inventory("real_folder")
     for folder, _, _ in sorted(os.walk(root)):
-        for path in list_videos(folder).values():
+        for path in video_files(folder):
             relative = os.path.relpath(path, root)
             found.groups.append(
                 ClipGroup(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mask_generation.datasets import celebdf, dagm, dfdc, faceforensics, pairs_csv, real_folder
-from mask_generation.datasets.base import DatasetError, Inventory, Layout, Options
+from mask_generation.datasets.base import DatasetError, Inventory, Layout, Options, subfolders
 from mask_generation.datasets.splits import assign_splits
 
 LAYOUTS: dict[str, Layout] = {
@@ -37,10 +37,7 @@ def find(root: str, dataset: str, options: Options) -> Inventory:
     """
     if not os.path.exists(root):
         raise DatasetError(f"{root}: no such file or folder")
-    names = detect(root) if dataset == "auto" else [dataset]
-    if not names:
-        known = "; ".join(f"{layout.title} ({layout.expects})" for layout in LAYOUTS.values())
-        raise DatasetError(f"{root}: no known layout. Expected one of: {known}")
+    root, names = _look_deeper(root) if dataset == "auto" else (root, [dataset])
     found = Inventory(dataset="+".join(names))
     for name in names:
         part = LAYOUTS[name].find(root, options)
@@ -48,3 +45,24 @@ def find(root: str, dataset: str, options: Options) -> Inventory:
         found.problems.extend(part.problems)
         found.notes.extend(part.notes)
     return assign_splits(found, options)
+
+
+def _look_deeper(root: str) -> tuple[str, list[str]]:
+    """(folder, names of its layouts): the root's, or of the one folder in it that has a layout, as unpacking an archive
+    leaves it.
+
+    Raises:
+        DatasetError: there is no layout, or there are several such folders.
+    """
+    names = detect(root)
+    if names:
+        return root, names
+    inside = {os.path.join(root, name): detect(os.path.join(root, name)) for name in subfolders(root)}
+    inside = {folder: names for folder, names in inside.items() if names}
+    if len(inside) == 1:
+        return next(iter(inside.items()))
+    if inside:
+        listed = ", ".join(f"{folder} ({LAYOUTS[names[0]].title})" for folder, names in inside.items())
+        raise DatasetError(f"{root}: no data set itself, but several folders in it are; pass one of them: {listed}")
+    known = "; ".join(f"{layout.title} ({layout.expects})" for layout in LAYOUTS.values())
+    raise DatasetError(f"{root}: no known layout. Expected one of: {known}")

@@ -36,13 +36,20 @@ SNIFF_BYTES = 4096
 
 
 class GuardedFile(io.RawIOBase):
-    """A file for FFmpeg that stops giving data once the deadline has passed, so that a demuxer cannot loop for ever."""
+    """A file for FFmpeg that stops giving data once the deadline has passed, so that a demuxer cannot loop for ever.
+
+    No call of FFmpeg's raises: PyAV would throw the exception at whoever asks FFmpeg for something next.
+
+    Attributes:
+        problem: why the system would not read; None if it always did.
+    """
 
     def __init__(self, path: PathLike) -> None:
         super().__init__()
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
         self.deadline: Optional[float] = None
         self.expired = False
+        self.problem: Optional[OSError] = None
 
     def readable(self) -> bool:
         return True
@@ -54,13 +61,17 @@ class GuardedFile(io.RawIOBase):
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.expired = True
             return b""
-        return self._file.read(size) or b""
+        try:
+            return self._file.read(size) or b""
+        except OSError as error:
+            self.problem = error
+            return b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """The new position; negative, FFmpeg's sign of failure, where a damaged index points outside the file."""
         try:
             return self._file.seek(offset, whence)
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             return -errno.EINVAL
 
     def tell(self) -> int:
@@ -87,6 +98,8 @@ def check_file(path: PathLike, limits: Limits) -> int:
     except (OSError, ValueError) as error:
         raise VideoError(path, UNREADABLE, system_reason(error)) from error
     if not stat.S_ISREG(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            raise VideoError(path, UNREADABLE, "a folder that cannot be listed: no permission to read it")
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
         raise VideoError(path, UNREADABLE, f"{kind}, not a video file")
     if status.st_size == 0:

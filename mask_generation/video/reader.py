@@ -39,6 +39,8 @@ from mask_generation.video.types import (
 )
 
 _READ_BYTES = 1 << 18
+# What PyAV raises on files: FFmpeg's own, and Python's where a number of the file does not fit or divides by zero.
+_FAULTS = (av.error.FFmpegError, OSError, MemoryError, ValueError, ArithmeticError)
 
 
 class VideoReader:
@@ -69,6 +71,9 @@ class VideoReader:
                 self._open(threads)
                 self.info = self._describe(size)
             self._check_limits()
+        except _FAULTS as error:
+            self.close()
+            raise VideoError(path, UNREADABLE, f"damaged header ({_first_line(error)})") from error
         except BaseException:
             self.close()
             raise
@@ -86,7 +91,7 @@ class VideoReader:
                 container_options=DEMUXER_OPTIONS,
                 metadata_errors="replace",
             )
-        except (av.error.FFmpegError, OSError, ValueError, OverflowError) as error:
+        except _FAULTS as error:
             self._check_expired()
             raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
         streams = [s for s in self._container.streams.video if not _is_cover(s)]
@@ -154,6 +159,8 @@ class VideoReader:
 
     def _check_expired(self) -> None:
         limit = self.limits.timeout_s
+        if self._file.problem is not None:
+            raise VideoError(self.path, UNREADABLE, f"reading it failed: {self._file.problem.strerror}")
         if self._file.expired or (limit is not None and self.stats.seconds > limit):
             raise VideoError(self.path, TIMEOUT, f"decoding took longer than {limit:g} s (--decode_limit_s)")
 
@@ -228,7 +235,7 @@ class VideoReader:
                     failures = 0 if pictures else failures
                 except av.error.EOFError:
                     packet, pictures = None, []
-                except (av.error.FFmpegError, MemoryError, ValueError) as error:
+                except _FAULTS as error:
                     failures += 1
                     self.stats.failed += 1
                     pictures = []
@@ -262,8 +269,8 @@ class VideoReader:
         with self._Clock(self):
             try:
                 count = sum(1 for packet in self._container.demux(self._stream) if packet.size)
-            except av.error.FFmpegError as error:
-                raise VideoError(self.path, UNREADABLE, f"damaged ({error.strerror})") from error
+            except _FAULTS as error:
+                raise VideoError(self.path, UNREADABLE, f"damaged ({_first_line(error)})") from error
         self._check_expired()
         return count
 

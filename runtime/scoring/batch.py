@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -58,24 +57,33 @@ class Found:
 def find_videos(inputs: Sequence[str], output: Path) -> Found:
     """Videos among files and folders (searched in depth, links to folders not followed), sorted by name.
 
-    A file that is named itself is scored whatever its name. Hidden files, and what lies in the output folder, are left
-    out silently.
+    A file that is named itself is scored whatever its name. One that is given under several spellings (a relative and
+    an absolute path, a folder behind a link) is there once, under the first. Hidden files, and what lies in the output
+    folder, are left out silently; a folder below the given one that cannot be listed is among the files, as what lies
+    in it may be videos: its row says why.
 
     Raises:
         InputError: an input does not exist or cannot be read, or there is no video at all.
     """
-    videos: dict[bytes, None] = {}
-    skipped: dict[bytes, None] = {}
+    videos: dict[bytes, bytes] = {}  # by place
+    skipped: dict[bytes, bytes] = {}
     own = os.fsencode(os.path.realpath(output))
+
+    def cannot_list(error: OSError) -> None:
+        folder = os.fsencode(error.filename)
+        if folder == path:
+            raise InputError(f"{printable(folder)}: {error.strerror} (--input)") from error
+        videos.setdefault(place(folder), folder)
+
     for given in inputs:
         path = os.fsencode(given)
         if not os.path.isdir(path):
             if not os.path.lexists(path):
                 raise InputError(f"{printable(path)}: no such file or folder (--input)")
-            videos[path] = None
+            videos.setdefault(place(path), path)
             continue
 
-        for folder, folders, names in os.walk(path, onerror=_refuse):
+        for folder, folders, names in os.walk(path, onerror=cannot_list):
             folders[:] = sorted(
                 f for f in folders if not f.startswith(b".") and os.path.realpath(os.path.join(folder, f)) != own
             )
@@ -83,34 +91,36 @@ def find_videos(inputs: Sequence[str], output: Path) -> Found:
                 if name.startswith(b"."):
                     continue
                 is_video = os.fsdecode(name).lower().endswith(VIDEO_SUFFIXES)
-                (videos if is_video else skipped)[os.path.join(folder, name)] = None
+                found = os.path.join(folder, name)
+                (videos if is_video else skipped).setdefault(place(found), found)
     if not videos:
         raise InputError(f"no video among {len(skipped)} files in {', '.join(map(printable, inputs))} (--input)")
-    return Found(tuple(videos), tuple(skipped))
+    return Found(tuple(videos.values()), tuple(path for where, path in skipped.items() if where not in videos))
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{printable(error.filename or '')}: {error.strerror} (--input)") from error
+def place(path: bytes) -> bytes:
+    """Where a file is, however it is spelt. A link is a file of its own: only links to the folders above it are
+    followed."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 @contextlib.contextmanager
 def sole_run(output: Path) -> Iterator[None]:
-    """Hold the output folder for one run: two at once would score every video twice. The system lets go of it when
-    the process ends, however it ends.
+    """Hold the output folder for one run: two at once would score every video twice. What killed runs left half
+    written is swept.
 
     Raises:
         InputError: another run holds it.
     """
-    with (output / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{output}: another run is writing there; wait for it or choose another --output"
-            ) from None
-        except OSError:  # a file system without locks, as some network mounts are
-            pass
-        yield
+    try:
+        with files.sole_writer(output, LOCK):
+            for part in (RESULTS, OVERLAYS, MASKS):
+                if (output / part).is_dir():
+                    files.remove_leftovers(output / part)
+            yield
+    except files.FolderBusy as error:
+        raise InputError(str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +163,9 @@ def score_folder(
         if before is not None and all(
             (output / part).exists() for part in (before.overlay, before.overlay_video) if part
         ):
-            results[job.key] = before
+            results[job.key] = dataclasses.replace(before, path=job.name)
             if progress:
-                progress(before, True)
+                progress(results[job.key], True)
     todo = list({job.key: job for job in jobs if job.key not in results}.values())
     resumed = len(results)
     count: int | None = 0
@@ -189,13 +199,17 @@ class Job:
 
 
 def job_for(path: bytes, fingerprint: str) -> Job:
-    """The job of a file; its key changes with the file's name, size or time, the settings and the model."""
+    """The job of a file; its key changes with the file's place, size and times, the settings and the model.
+
+    A program can set the time of modification back, as `cp -p` does, but not the time of the last change (ctime),
+    so other content never has the key of the content before it.
+    """
     try:
         status = os.stat(path)
-        state = f"{status.st_size}:{status.st_mtime_ns}"
+        state = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
     except (OSError, ValueError):
         state = "missing"
-    digest = hashlib.sha256(b"\0".join([os.path.abspath(path), state.encode(), fingerprint.encode()]))
+    digest = hashlib.sha256(b"\0".join([place(path), state.encode(), fingerprint.encode()]))
     return Job(path, printable(path), digest.hexdigest()[:24])
 
 
@@ -336,7 +350,7 @@ def _with_video(path: Path, scorer: Any, job: Job, result: VideoResult) -> Video
     from runtime.scoring.overlay_video import DrawError, write_overlay_video
 
     try:
-        write_overlay_video(job.path, path, scorer)
+        write_overlay_video(job.path, path, scorer, (result.video or {}).get("quarter_turns", 0))
     except (VideoError, DrawError) as error:
         log.warning("no overlay video: %s", error)
         return result

@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 
+from mask_generation.faces import turn
 from mask_generation.faces.detector import Box, CropGeometry, crop_geometry
 from mask_generation.faces.people import people
 from mask_generation.faces.tracker import FaceTracker
@@ -32,18 +33,19 @@ class DrawError(Exception):
     """The encoder does not take these frames."""
 
 
-def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None:
+def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any, turns: int = 0) -> None:
     """Write `out`, an H.264 .mp4 with the time stamps of the original: left the original, right the masks.
 
     Args:
         scorer: a `runtime.scoring.scorer.Scorer`.
+        turns: by quarters to the left, as its frames were looked at.
     Raises:
         VideoError: the video cannot be read.
         DrawError: the drawn one cannot be encoded.
         OSError: it cannot be written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    squares = _squares(path, scorer)
+    squares = _squares(path, scorer, turns)
     try:
         with (
             VideoReader(path, scorer.config.limits, one_size=True) as reader,
@@ -54,7 +56,7 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
                 threads=0,  # made once, to be looked at: speed is worth more than the same bytes each time
             ) as writer,
         ):
-            for frame in reader.frames():
+            for frame in (turn.turned(frame, turns) for frame in reader.frames()):
                 writer.write(_pair(frame.rgb, _drawn(frame, squares[frame.index], scorer)), frame.time_s)
     except (av.error.FFmpegError, NoFramesError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -62,12 +64,12 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
         raise DrawError(f"{printable(path)}: {error}") from error
 
 
-def _squares(path: Union[str, bytes], scorer: Any) -> Mapping[int, list[CropGeometry]]:
+def _squares(path: Union[str, bytes], scorer: Any, turns: int) -> Mapping[int, list[CropGeometry]]:
     """What is looked at in each frame, by its index: faces, larger ones first."""
     tracker = FaceTracker(scorer.detector, scorer.config.detect_every_s)
     with VideoReader(path, scorer.config.limits, one_size=True) as reader:
         for frame in reader.frames():
-            tracker.update(frame)
+            tracker.update(turn.turned(frame, turns))
     boxes: dict[int, list[Box]] = defaultdict(list)
     for person in people(tracker.tracks()):
         for track in person:

@@ -83,3 +83,25 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
     files.remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".table.partial.csv", "table.csv"]
+
+
+def test_a_folder_has_one_writer_who_sweeps_what_killed_ones_left(tmp_path):
+    leftover = tmp_path / ".table.99999.partial.csv"
+    with files.sole_writer(tmp_path):
+        leftover.touch()  # as if another process, let through by a file system without locks, were writing
+        with pytest.raises(files.FolderBusy, match="another run is writing there"), files.sole_writer(tmp_path):
+            pass
+        assert leftover.exists()
+    with files.sole_writer(tmp_path):
+        assert not leftover.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_file_system_without_locks_lets_the_writer_through_and_nothing_is_swept(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    (tmp_path / ".table.99999.partial.csv").touch()
+    with files.sole_writer(tmp_path):
+        assert (tmp_path / ".table.99999.partial.csv").exists()

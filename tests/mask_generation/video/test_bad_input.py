@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_generation.video import types
+from mask_generation.video import guard, types
 from mask_generation.video.guard import GuardedFile
 from mask_generation.video.reader import VideoReader, read_frames
 from mask_generation.video.types import Limits, VideoError
@@ -35,6 +36,14 @@ def failure(path, limits=None):
     assert Path(os.fsdecode(path)).name in str(caught.value)
     assert "\n" not in str(caught.value)
     return caught.value.state, caught.value.reason
+
+
+def ending(look):
+    """ "frames" if `look` finds some, or the state of its error."""
+    try:
+        return "frames" if look() > 0 else "none"
+    except VideoError as error:
+        return error.state
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +278,33 @@ def test_a_photograph_named_as_a_video_is_one_frame(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), odd_videos.pictures(1)[0])
     (tmp_path / "a.jpg").rename(tmp_path / "a.mp4")
     assert read_all(tmp_path / "a.mp4") == 1
+
+
+@pytest.mark.parametrize(
+    "name, codec, damage",
+    [
+        ("index.nut", "libx264", lambda data: data[:-50]),  # the places in its index are counted from its end
+        ("header.wmv", "wmv2", lambda data: odd_videos.mutate(data, np.random.default_rng(2))),
+        ("object.wmv", "wmv2", lambda data: odd_videos.mutate(data, np.random.default_rng(5))),
+    ],
+)
+def test_a_place_outside_the_file_that_an_index_names_is_no_exception(tmp_path, name, codec, damage):
+    path = odd_videos.write(tmp_path / name, odd_videos.pictures(40), codec=codec)
+    path.write_bytes(damage(path.read_bytes()))
+    assert ending(lambda: read_all(path)) in ("frames", types.UNREADABLE)
+    assert ending(lambda: VideoReader(path).count_packets()) in ("frames", types.UNREADABLE)
+
+
+@pytest.mark.parametrize("good_bytes", [0, 1000])
+def test_a_disk_that_stops_reading_is_named(clip, monkeypatch, good_bytes):
+    class Disk(io.FileIO):
+        def read(self, size=-1):
+            if self.tell() < good_bytes:
+                return super().read(min(size, good_bytes))
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(guard, "open", lambda path, *_, **__: Disk(path), raising=False)
+    assert failure(clip) == (types.UNREADABLE, "reading it failed: Input/output error")
 
 
 def test_files_are_closed_whatever_happens(tmp_path, clip):

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mask_generation.video.guard import check_file
+from mask_generation.video.types import UNREADABLE, Limits, VideoError
 from runtime.scoring import batch
 from runtime.scoring.batch import InputError, find_videos, job_for, read_result, safe_stem, sole_run, write_result
 from runtime.scoring.result import FaceRow, ScoreConfig, VideoResult
@@ -142,6 +144,78 @@ def test_find_videos_by_name_in_depth_without_hidden_ones_and_the_output(tmp_pat
     assert len(twice.files) == 4  # a file that is named itself counts whatever its name, and none counts twice
 
 
+def test_a_file_under_several_spellings_is_one_row_and_a_link_to_it_another(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("1")
+    (tmp_path / "in" / "link.mp4").symlink_to("a.mp4")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "in").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    spellings = [
+        "in/a.mp4",
+        "./in//a.mp4",
+        "elsewhere/in/../in/a.mp4",
+        str(tmp_path / "in"),
+        "elsewhere/in",
+        "in/../in",
+    ]
+    found = find_videos(spellings, tmp_path / "out")
+    assert found.files == (b"in/a.mp4", os.fsencode(tmp_path / "in" / "link.mp4"))
+    assert len({job_for(os.fsencode(name), "x").key for name in spellings[:3]}) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(tmp_path, monkeypatch):
+    (tmp_path / "in" / "closed").mkdir(parents=True)
+    (tmp_path / "in" / "a.mp4").write_text("1")
+    scandir, access = os.scandir, os.access
+
+    def refusing(path):  # as root, whom no permission stops
+        if os.path.basename(os.fsencode(path)) == b"closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "access", lambda path, mode: b"closed" not in os.fsencode(path) and access(path, mode))
+    found = find_videos([str(tmp_path / "in")], tmp_path / "out")
+    assert [os.path.basename(path) for path in found.files] == [b"a.mp4", b"closed"]
+    with pytest.raises(VideoError, match="closed: a folder that cannot be listed: no permission") as caught:
+        check_file(found.files[1], Limits())
+    assert caught.value.state == UNREADABLE
+    with pytest.raises(InputError, match="closed: Permission denied"):  # nothing else was asked for
+        find_videos([str(tmp_path / "in" / "closed")], tmp_path / "out")
+
+
+def test_other_content_of_the_same_size_and_time_is_scored(tmp_path):
+    clips(tmp_path, {"a.mp4": "0.1"})
+    path = tmp_path / "in" / "a.mp4"
+    os.utime(path, (1000, 1000))
+    before = job_for(os.fsencode(path), "x").key
+    path.write_text("0.9")
+    os.utime(path, (1000, 1000))
+    assert job_for(os.fsencode(path), "x").key != before
+
+
+def test_an_earlier_result_is_named_as_it_is_asked_for_now(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_text("0.1")
+    monkeypatch.chdir(tmp_path)
+    write_result(
+        tmp_path / "results" / f"{job_for(b'a.mp4', 'settings:False').key}.json",
+        VideoResult("a.mp4", "ok", "", 0.5, "real"),
+    )
+    (again,) = batch.score_folder([b"./a.mp4"], tmp_path, "model", "settings", ScoreConfig()).results
+    assert (again.path, again.score) == ("./a.mp4", 0.5)
+
+
+def test_what_killed_runs_left_half_written_is_swept_by_the_next(tmp_path):
+    for part in ("", "results", "overlays", "masks"):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / ".0001.99999.partial.json").touch()
+        (tmp_path / part / "0001.json").touch()
+    with sole_run(tmp_path):
+        assert not list(tmp_path.rglob("*.partial*"))
+        assert len(list(tmp_path.rglob("0001.json"))) == 4
+
+
 def test_missing_and_empty_inputs_are_named(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such file"):
         find_videos([str(tmp_path / "nowhere")], tmp_path / "out")
@@ -195,7 +269,7 @@ def test_results_on_disk_come_back_equal(tmp_path):
 def test_an_overlay_that_was_deleted_is_made_again(tmp_path, monkeypatch):
     """Resuming trusts a result only with the pictures it names."""
     job = job_for(os.fsencode(tmp_path / "a.mp4"), "settings:False")
-    result = VideoResult("a.mp4", "ok", "", 0.5, "real", overlay="overlays/a.png")
+    result = VideoResult(job.name, "ok", "", 0.5, "real", overlay="overlays/a.png")
     write_result(tmp_path / "results" / f"{job.key}.json", result)
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays" / "a.png").touch()
