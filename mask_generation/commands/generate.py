@@ -1,7 +1,8 @@
 """`generate`: pairs of videos or pictures → crops and masks as TFRecords, with a table of examples and one of clips.
 
 Exit codes: 0 every clip was written or skipped for a reason that lies in the data (no face, original missing …); 1 some
-clip failed, or the run did; 2 the command line is wrong; 130 interrupted. The same command goes on where it stopped.
+clip failed, or the run did; 2 the command line is wrong; 130, 143 and 129 stopped by a signal (see `cli`). The same
+command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ def main(arguments: list[str]) -> int:
         totals = generate(inventory, config, progress)
     print(summary(totals, config.output_dir))
     return cli.FAILED if totals.failed else cli.OK
+
+
+def kept() -> str:
+    """What is left of a run that was stopped."""
+    folder = Path(flags.FLAGS.output)
+    return f"The clips done are kept in {folder}: the same command goes on from there." if folder.is_dir() else ""
 
 
 def summary(totals: Totals, folder: Path) -> str:

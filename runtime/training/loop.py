@@ -315,9 +315,10 @@ class Trainer:
 
 
 class StopRequest:
-    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave, not to die where it stands.
+    """SIGTERM (from Slurm, Kubernetes, `kill`), SIGINT and SIGHUP (a closed terminal) ask the loop to save and leave,
+    not to die where it stands.
 
-    A second SIGINT kills.
+    A second SIGINT kills. SIGHUP is left alone where it is ignored, as under `nohup`.
     """
 
     def __init__(self) -> None:
@@ -326,7 +327,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            hang_up = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+            for number in (signal.SIGTERM, signal.SIGINT, *hang_up):
                 self._previous[number] = signal.signal(number, self._ask)
         return self
 

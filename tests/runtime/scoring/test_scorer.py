@@ -207,9 +207,7 @@ def test_squeezed_pixels_get_the_score_boxes_and_size_of_square_ones(score, tmp_
 def test_hdr_is_named_and_stays_an_answer(score, tmp_path):
     tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9}
     grey = [np.full((96, 96, 3), 120, np.uint8)] * 4
-    path = odd_videos.write(
-        tmp_path / "hdr.mp4", grey, "libx265", "yuv420p10le", tags=tags, options={"x265-params": "log-level=none"}
-    )
+    path = odd_videos.write(tmp_path / "hdr.mp4", grey, pixel_format="yuv420p10le", tags=tags)
     result = score(path)
     assert "HDR (PQ), shown as SDR" in result.reason
 
