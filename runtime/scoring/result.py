@@ -187,9 +187,9 @@ class VideoResult:
 
     Attributes:
         path: as given, printable.
-        state: one of `STATES`; reason: why it is not "ok", "" otherwise.
+        state: one of `STATES`; reason: why it is not "ok"; beside "ok" what is worth knowing (where to look
+            in an unclear video), mostly "".
         score: video score in [0, 1]; verdict: one of `video_score.VERDICTS`, by the thresholds of the aggregation.
-        advice: where to look in an unclear video, in words; "" where there is no such stretch.
         probability: calibrated probability of a fake; None without a calibration, `probability_note` gives the reason.
         segments: suspicious stretches.
         faces: summary of each track: track, score, frames, counted (see `TrackScore`), segments, face_px, first_s,
@@ -218,7 +218,6 @@ class VideoResult:
         default=None, metadata=reported(_MAYBE_SHARE, Column("probability", "float64"))
     )
     probability_note: str = dataclasses.field(default="", metadata=reported(_TEXT))
-    advice: str = dataclasses.field(default="", metadata=reported(_TEXT, Column("advice")))
     segments: tuple[Segment, ...] = dataclasses.field(
         default=(), metadata=reported(_list_of("segment"), Column("segments", cell=_segments_cell))
     )

@@ -196,12 +196,11 @@ class Scorer:
         probability = self.calibration.probability(scored.score) if self.calibration else None
         return VideoResult(
             state=PARTIAL if missing else OK,
-            reason=_joined(missing, abstention.few_faces(*seen), notes),
+            reason=_joined(missing, scored.advice, abstention.few_faces(*seen), notes),
             score=scored.score,
             verdict=scored.verdict,
             probability=probability,
             probability_note=self.calibration_note,
-            advice=scored.advice,
             segments=scored.segments,
             character=dataclasses.asdict(self._attribution(run, scored, order)),
             **base,

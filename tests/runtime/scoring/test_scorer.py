@@ -310,8 +310,8 @@ def test_an_unclear_video_says_where_to_look_by_the_threshold_of_frames(model, t
     ((start, end, _),) = result.segments
     assert (result.state, result.verdict) == ("ok", "unclear")
     assert 20 / drawn_videos.FPS - 0.1 <= start < end <= 26 / drawn_videos.FPS + 0.1
-    assert result.advice == f"look at {start:.1f}–{end:.1f} s"
-    assert (score(0.99999).segments, score(0.99999).advice) == ((), "")
+    assert result.reason == f"look at {start:.1f}–{end:.1f} s"
+    assert (score(0.99999).segments, score(0.99999).reason) == ((), "")
 
 
 class Certain(drawn_videos.OvalDetector):
