@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -14,9 +15,10 @@ from absl import flags
 from tqdm import tqdm
 
 from mask_generation import cli
-from mask_generation.faces.detector import FaceDetector, MtcnnDetector
+from mask_generation.faces.detector import Detection, FaceDetector, MtcnnDetector
 from mask_generation.pairs.outcome import GroupConfig
 from mask_generation.synthesis import face_bank
+from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import count_frames, read_frames, sample_indices
 from mask_generation.video.types import VideoError, printable
 from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
@@ -111,10 +113,9 @@ def collect(
         count = 0
         try:
             for index, rgb in _pictures(os.path.join(folder, relative), frames):
-                faces = [face for face in detector.detect(rgb) if face.score >= MIN_SCORE]
-                if not faces:
+                face = largest_face(rgb, detector)
+                if face is None:
                     continue
-                face = max(faces, key=lambda found: found.box.area)
                 cut = face_bank.crop_face(rgb, face.box, face.landmarks)
                 if cut is not None:
                     count += 1
@@ -128,14 +129,24 @@ def collect(
             )
 
 
+def largest_face(rgb: np.ndarray, detector: FaceDetector) -> Optional[Detection]:
+    """The largest face of a picture (H, W, 3), box and points in its pixels; None: there is none.
+
+    MTCNN needs some surround. A picture in which nothing is found is looked at again with a border a third as wide as
+    the picture, which shows the faces of crops that are nothing but a face.
+    """
+    for border in (0, round(max(rgb.shape[:2]) / 3)):
+        seen = cv2.copyMakeBorder(rgb, border, border, border, border, cv2.BORDER_REPLICATE) if border else rgb
+        faces = [face for face in detector.detect(seen) if face.score >= MIN_SCORE]
+        if faces:
+            face = max(faces, key=lambda found: found.box.area)
+            return Detection(face.box.shifted(-border, -border), face.score, face.landmarks - np.float32(border))
+    return None
+
+
 def _pictures(path: str, frames: int) -> Iterator[tuple[int, np.ndarray]]:
     if path.lower().endswith(PICTURE_SUFFIXES):
-        with open(path, "rb") as stream:
-            data = np.frombuffer(stream.read(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise VideoError(path, "unreadable", "damaged, or no photograph that OpenCV knows")
-        yield 0, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        yield 0, read_picture(path)
         return
     for frame in read_frames(path, indices=sample_indices(count_frames(path), frames)):
         yield frame.index, frame.rgb

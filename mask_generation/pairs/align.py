@@ -102,24 +102,15 @@ def measure(path: str, outcome: ClipOutcome, limits: Limits) -> Optional[float]:
     Raises:
         VideoError: it cannot be opened or holds no frame.
     """
-    with VideoReader(path, limits) as reader:  # the first picture has the size as shown, not as coded
-        first = next(iter(reader.greys()), None)
-        outcome.height, outcome.width = (0, 0) if first is None else first.shape[:2]
     with VideoReader(path, limits) as reader:
-        info = reader.info
-        try:
-            packets = reader.count_packets()
-        except VideoError:
-            packets = 0
-    if info.codec == "gif" or not packets:  # packets that are no frames, or a demuxer that stops at damage
+        info, outcome.frames = reader.info, reader.timeline.count
+        first = next(iter(reader.greys()), None)  # it has the size as shown, not as coded
+        outcome.height, outcome.width = (0, 0) if first is None else first.shape[:2]
+        note_stats(outcome, reader)
+    if info.codec == "gif":  # packets that are no frames
         with VideoReader(path, limits) as reader:
             outcome.frames = sum(1 for _ in reader.greys())
             note_stats(outcome, reader)
-        return info.fps
-    outcome.frames = min(packets, info.frames or packets)
-    missing = (info.frames or packets) - packets
-    if missing > max(2, 0.02 * packets):
-        outcome.note_partial(f"{packets} of {info.frames} declared frames are there; the file is cut short or damaged")
     return info.fps
 
 

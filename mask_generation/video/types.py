@@ -38,9 +38,10 @@ class Limits:
 
     Attributes:
         max_width, max_height: 8192 lets 8K UHD (7680 x 4320) pass either way up.
+        max_pixels: 48 million lets 8K pass beside a stream of 4K, and keeps a worker within 1.5 GB.
         max_duration_s: as the container declares it.
         timeout_s: not counting what the reader's user does between frames.
-        max_bad_run: decoding failures in a row after which the rest of the file is given up (PySceneDetect
+        max_bad_run: decoding failures in a row after which the rest is given up to the next key frame (PySceneDetect
             allows 8 with PyAV).
     """
 
@@ -51,6 +52,10 @@ class Limits:
     timeout_s: Optional[float] = setting(
         3600.0, "Seconds of decoding accepted for a file.", flag="decode_limit_s", low=0.1
     )
+    max_pixels: Optional[int] = setting(
+        48_000_000, "Pixels accepted in a frame, of all video streams together.", low=256
+    )
+    max_streams: Optional[int] = setting(16, "Video streams accepted in a file.", low=1)
     max_bad_run: int = 8
 
 
@@ -59,7 +64,7 @@ class Frame:
     """One picture as a viewer shows it.
 
     Attributes:
-        index: place among the decoded frames, from 0.
+        index: place among the frames that are shown, from 0; frames that cannot be decoded keep theirs.
         time_s: presentation time since the first frame; index / rate where the file holds no times.
         rgb: (H,W,3) uint8: colours, shape of pixels, rotation and mirroring as the file declares them.
     """
@@ -98,7 +103,9 @@ class DecodeStats:
     Attributes:
         decoded: good frames, converted or not; failed: packets that did not decode; corrupt: frames that FFmpeg marked
             as damaged (they keep their index and are not handed out); seconds: spent inside decoding.
-        problem: why reading ended before the declared end; None if it did not.
+        seeks: jumps to key frames; 0: decoded from the start.
+        lost_s: seconds of the video that cannot be decoded, as far as it was looked at.
+        problem: what is missing and where; None if nothing is.
         notes: what else is worth saying of how the file was read; nothing in it is missing for that.
     """
 
@@ -106,6 +113,8 @@ class DecodeStats:
     failed: int = 0
     corrupt: int = 0
     seconds: float = 0.0
+    seeks: int = 0
+    lost_s: float = 0.0
     problem: Optional[str] = None
     notes: list[str] = dataclasses.field(default_factory=list)
 

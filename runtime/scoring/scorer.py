@@ -19,8 +19,9 @@ from mask_generation.faces import turn
 from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
 from mask_generation.faces.people import people
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
-from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
-from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
+from mask_generation.video.reader import VideoReader, indices_at_rate, sample_indices
+from mask_generation.video.timeline import Timeline
+from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
 from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
 from runtime.scoring import abstention, drawing, manipulation_type
@@ -31,6 +32,7 @@ from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 MOST_SIZES = 4  # named in a reason
+HASHED_ANYWAY_BYTES = 256 << 20  # of a file that cannot be used: more would take longer than finding out that it cannot
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 PICTURES_KEPT = 96  # of all faces together while a video is looked at: a few dozen megabytes
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
@@ -91,12 +93,18 @@ class Scorer:
         shown, sha256 = printable(path), None
         start = time.perf_counter()
         try:
+            with watch.stage("decode"):
+                VideoReader(path, self.config.limits).close()  # its limits hold before all of the file is read
             with watch.stage("hash"):
                 sha256 = _sha256(path)
             run = self._upright(path, self._look(path, watch), watch)
             result = self._judge(run, watch)
         except VideoError as error:
+            if sha256 is None and error.state != TIMEOUT:
+                sha256 = _sha256(path, min(HASHED_ANYWAY_BYTES, self.config.limits.max_bytes or HASHED_ANYWAY_BYTES))
             result = VideoResult(shown, error.state, error.reason)
+        except MemoryError:
+            result = VideoResult(shown, UNSUPPORTED, "it needs more memory than there is for a file (--memory_mb)")
         watch.seconds["total"] = time.perf_counter() - start
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
@@ -104,17 +112,14 @@ class Scorer:
     def _look(self, path: PathLike, watch: _Stopwatch) -> _Pass:
         """Decode the sampled frames and predict on every face in them."""
         with VideoReader(path, self.config.limits) as reader:
-            info = reader.info
-            count = info.frames
-        if count is None and self.config.frames and self.config.fps is None:
-            with watch.stage("decode"):
-                count = count_frames(path, self.config.limits)
-        run = self._pass_over(path, info, self._indices(info, count), watch)
-        readable, cause = run.decode["decoded"] + run.decode["corrupt"], run.decode["problem"]
-        if run.decode["problem"] and count and readable < count / 2 and self.config.frames and not self.config.fps:
-            # Cut short: most samples fell into the part that is not there. Spread them over what is.
-            run = self._pass_over(path, info, sample_indices(readable, self.config.frames), watch)
-            run.decode["problem"] = cause
+            indices = self._indices(reader.timeline)
+            run = self._pass_over(reader, indices, watch)
+            readable = reader.readable
+        if indices and self.config.fps is None and len(run.times) < len(indices) / 2 and len(readable):
+            # Most samples fell where nothing decodes. Spread them over what does.
+            indices = readable[sample_indices(len(readable), self.config.frames)].tolist()
+            with VideoReader(path, self.config.limits) as reader:
+                run = self._pass_over(reader, indices, watch).with_damage_of(run)
         return run
 
     def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
@@ -129,33 +134,31 @@ class Scorer:
             turns = turn.find_turn(frames, self.detector, self.config.detect_size)
         if not turns:
             return run
-        again = self._pass_over(path, run.info, run.indices, watch, turns)
-        again.decode["problem"] = run.decode["problem"]
-        return again
+        with VideoReader(path, self.config.limits) as reader:
+            return self._pass_over(reader, run.indices, watch, turns).with_damage_of(run)
 
-    def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
+    def _indices(self, timeline: Timeline) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
+        there = timeline.there()
         if self.config.fps is not None:
-            known = count or int((info.duration_s or 0) * (info.fps or 0))
-            return indices_at_rate(known, info.fps, self.config.fps) if known else None
-        return sample_indices(count, self.config.frames) if self.config.frames and count else None
+            return there[indices_at_rate(timeline.times_s[there], self.config.fps)].tolist()
+        return there[sample_indices(len(there), self.config.frames)].tolist() if self.config.frames else None
 
-    def _pass_over(
-        self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0
-    ) -> _Pass:
+    def _pass_over(self, reader: VideoReader, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0) -> _Pass:
         """Decode the video once, and predict on every face in the frames at `indices` (None: all), turned by quarters
         to the left."""
+        timeline, info = reader.timeline, reader.info
         spacing = 0.0
         if indices and len(indices) > 1 and info.fps:
             spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
         gap = max(TRACK_GAP_S, 3 * spacing)
         tracker = FaceTracker(self.detector, self.config.detect_every_s, gap)
-        run = _Pass(self.model, self.config, info, tracker, watch, turns)
-        with VideoReader(path, self.config.limits) as reader:
-            for frame in reader.frames(indices):
-                run.add(frame)
-            run.finish()
-            stats = reader.stats
+        shown = dataclasses.replace(info, frames=timeline.count, duration_s=info.duration_s or timeline.end_s)
+        run = _Pass(self.model, self.config, shown, tracker, watch, turns)
+        for frame in reader.frames(indices):
+            run.add(frame)
+        run.finish()
+        stats = reader.stats
         watch.seconds["decode"] = watch.seconds.get("decode", 0.0) + stats.seconds
         run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
         return run
@@ -272,6 +275,11 @@ class _Pass:
                 self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
         if len(self._waiting) >= self._config.batch_size:
             self.flush()
+
+    def with_damage_of(self, before: _Pass) -> _Pass:
+        """With what an earlier pass over more of the file found missing: this one may have ended before the damage."""
+        self.decode.update({name: before.decode[name] for name in ("failed", "corrupt", "lost_s", "problem")})
+        return self
 
     def video(self) -> dict[str, Any]:
         """What the container declares, and the size of the pictures as looked at: where it changes, the largest."""
@@ -434,9 +442,12 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _sha256(path: PathLike) -> Optional[str]:
-    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read: the decoder names the reason."""
+def _sha256(path: PathLike, at_most: Optional[int] = None) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file, cannot be read (the decoder names the reason) or is
+    larger than `at_most` bytes."""
     try:
-        return files.file_sha256(os.fsdecode(path)) if os.path.isfile(path) else None
+        if not os.path.isfile(path) or (at_most is not None and os.path.getsize(path) > at_most):
+            return None
+        return files.file_sha256(os.fsdecode(path))
     except OSError:
         return None
