@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mask_generation import shards
-from mask_generation.datasets.base import SPLITS, Inventory
+from mask_generation.datasets.base import SPLITS, Inventory, is_picture
 from mask_generation.datasets.splits import components, leaks
+from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Limits, VideoError
 
@@ -160,6 +161,9 @@ def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
     if check == "list":
         return None
     try:
+        if is_picture(path):  # to open one is to read it
+            read_picture(path, limits)
+            return None
         with VideoReader(path, limits) as reader:
             if check == "read":
                 reader.timeline  # noqa: B018  every packet is looked at

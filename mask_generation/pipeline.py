@@ -67,6 +67,11 @@ class GenerateConfig:
     given_face: Optional[dict[str, Any]] = None
     device: str = setting("CPU:0", "Where faces are found: CPU:0, GPU:0.", flag="detector_device")
     ray_address: str = same_setting(Parallel, "ray_address")
+    memory_mb: Optional[int] = setting(
+        4000,  # more than in scoring: an original and all its copies are read side by side
+        "Memory of a process, MB, its own needs included; the clips of a group that needs more are left out.",
+        low=256,
+    )
 
     def content(self, inventory: Inventory) -> dict[str, Any]:
         """All that the records depend on; a folder holds the records of one such content only."""
@@ -150,7 +155,7 @@ def generate(
 def _plan(folder: Path) -> dict[str, Any]:
     """What an earlier run noted down; empty where there is none, or nothing that can be read."""
     try:
-        content = json.loads((folder / PLAN).read_text("utf-8"))
+        content = files.read_json_object(folder / PLAN)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -195,7 +200,7 @@ class _Run:
 
     def work(self, progress: Callable[[int, dict[str, int], bool], None], build: Callable[[], Any]) -> None:
         config = self._config
-        work = Work(build, functools.partial(do_job, config.group))
+        work = Work(build, functools.partial(do_job, config.group), config.memory_mb)
         try:
             while self.left:
                 jobs, self.left = self.left, []
@@ -241,15 +246,18 @@ class _Run:
         reason = f"the process that read its group ended ({answer.content})"
         if answer.kind == processes.BUG:
             summary, trace = answer.content
+            starved = summary.startswith("MemoryError")
             with open(self._folder / ERRORS, "a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(f"{job.group.name}\n{trace}\n")
-            self._same_bug = (summary, self._same_bug[1] + 1 if self._same_bug[0] == summary else 1)
+            self._same_bug = (summary, self._same_bug[1] + 1 if self._same_bug[0] == summary and not starved else 1)
             if self._same_bug[1] >= SAME_BUG_LIMIT:
                 raise PipelineError(
                     f"{SAME_BUG_LIMIT} groups in a row ended with the same unexpected error, so it is not the videos: "
                     f"{summary}\nThe traces are in {self._folder / ERRORS}."
                 )
             reason = f"unexpected error, see {ERRORS}: {summary}"[:300]
+            if starved:
+                reason = f"its group needs more memory than a process may use (--memory_mb={self._config.memory_mb})"
         given_up = {name: (state, why) for name, state, why in job.given_up}
         outcomes = [new_outcome(job.group, fake) for fake in job.group.fakes]
         if job.group.original is not None:
@@ -359,7 +367,7 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
     """
     path = folder / PLAN
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = files.read_json_object(path)
     except FileNotFoundError:
         strangers = [entry.name for entry in os.scandir(folder) if entry.name != ".lock"]
         if strangers:
@@ -376,7 +384,8 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
         return
     changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
     if "settings" in changed:
-        old, new = before.get("settings") or {}, content["settings"]
+        old, new = before.get("settings"), content["settings"]
+        old = old if isinstance(old, dict) else {}
         names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
     of_clips = ("inventory_sha256", "clips", "problems")
@@ -396,7 +405,7 @@ def crop_margin(paths: Iterable[str]) -> Optional[float]:
     for folder in {Path(name).parent for name in paths}:
         plans = [path for path in (folder / PLAN, folder.parent / PLAN) if path.is_file()]  # DIR, or DIR/SPLIT
         try:
-            margins.add(float(json.loads(plans[0].read_text("utf-8"))["settings"]["crop_margin"]))
+            margins.add(float(files.read_json(plans[0])["settings"]["crop_margin"]))
         except (OSError, LookupError, TypeError, ValueError):
             margins.add(None)
     return margins.pop() if len(margins) == 1 else None

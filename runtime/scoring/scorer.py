@@ -20,9 +20,9 @@ from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDete
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, indices_at_rate, sample_indices
 from mask_generation.video.timeline import Timeline
-from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
+from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
-from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
+from runtime.model.saved_model import LoadedModel, Trust, fingerprint, load_model, shipped_model
 from runtime.scoring import abstention, drawing, manipulation_type
 from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
@@ -31,6 +31,7 @@ from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 MOST_SIZES = 4  # named in a reason
+HASHED_ANYWAY_BYTES = 256 << 20  # of a file that cannot be used: more would take longer than finding out that it cannot
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
 
@@ -39,7 +40,7 @@ def score_video(
     path: PathLike,
     model: Union[str, os.PathLike[str], LoadedModel, None] = None,
     config: Optional[ScoreConfig] = None,
-    trust: bool = False,
+    trust: Trust = False,
     detector: Optional[FaceDetector] = None,
 ) -> VideoResult:
     """Score one video file. For many, make a `Scorer` once, or use `batch.score_folder`.
@@ -47,7 +48,7 @@ def score_video(
     Args:
         model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the model that
             is shipped with this package, TinyUNet at 128 px, experimental (`docs/model.md`; built from
-            `runtime/model/weights` on first use and kept in the cache, see `saved_model.default_model`).
+            `runtime/model/weights` on first use and kept in the cache, see `saved_model.shipped_model`).
         config: None: the defaults, with the model's own thresholds.
         detector: None: MTCNN.
         trust: load a model whose hash is unknown; a SavedModel is a program.
@@ -55,7 +56,7 @@ def score_video(
         ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
     """
     if model is None:
-        model = load_model(default_model(), trust=True)
+        model = load_model(*shipped_model())
     loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
     return Scorer(loaded, config, detector).score(path)
 
@@ -90,12 +91,18 @@ class Scorer:
         shown, sha256 = printable(path), None
         start = time.perf_counter()
         try:
+            with watch.stage("decode"):
+                VideoReader(path, self.config.limits).close()  # its limits hold before all of the file is read
             with watch.stage("hash"):
                 sha256 = _sha256(path)
             run = self._upright(path, self._look(path, watch), watch)
             result = self._judge(run, watch)
         except VideoError as error:
+            if sha256 is None and error.state != TIMEOUT:
+                sha256 = _sha256(path, min(HASHED_ANYWAY_BYTES, self.config.limits.max_bytes or HASHED_ANYWAY_BYTES))
             result = VideoResult(shown, error.state, error.reason)
+        except MemoryError:
+            result = VideoResult(shown, UNSUPPORTED, "it needs more memory than there is for a file (--memory_mb)")
         watch.seconds["total"] = time.perf_counter() - start
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
@@ -110,7 +117,7 @@ class Scorer:
             # Most samples fell where nothing decodes. Spread them over what does.
             indices = readable[sample_indices(len(readable), self.config.frames)].tolist()
             with VideoReader(path, self.config.limits) as reader:
-                run = self._pass_over(reader, indices, watch)
+                run = self._pass_over(reader, indices, watch).with_damage_of(run)
         return run
 
     def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
@@ -126,9 +133,7 @@ class Scorer:
         if not turns:
             return run
         with VideoReader(path, self.config.limits) as reader:
-            again = self._pass_over(reader, run.indices, watch, turns)
-        again.decode["problem"] = run.decode["problem"]
-        return again
+            return self._pass_over(reader, run.indices, watch, turns).with_damage_of(run)
 
     def _indices(self, timeline: Timeline) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
@@ -265,6 +270,11 @@ class _Pass:
         if len(self._waiting) >= self._config.batch_size:
             self.flush()
 
+    def with_damage_of(self, before: _Pass) -> _Pass:
+        """With what an earlier pass over more of the file found missing: this one may have ended before the damage."""
+        self.decode.update({name: before.decode[name] for name in ("failed", "corrupt", "lost_s", "problem")})
+        return self
+
     def video(self) -> dict[str, Any]:
         """What the container declares, and the size of the pictures as looked at: where it changes, the largest."""
         width, height = max(
@@ -399,9 +409,12 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _sha256(path: PathLike) -> Optional[str]:
-    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read: the decoder names the reason."""
+def _sha256(path: PathLike, at_most: Optional[int] = None) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file, cannot be read (the decoder names the reason) or is
+    larger than `at_most` bytes."""
     try:
-        return files.file_sha256(os.fsdecode(path)) if os.path.isfile(path) else None
+        if not os.path.isfile(path) or (at_most is not None and os.path.getsize(path) > at_most):
+            return None
+        return files.file_sha256(os.fsdecode(path))
     except OSError:
         return None

@@ -10,7 +10,7 @@ from mask_generation import __main__ as command
 from mask_generation.audit import audit
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
-from tests.helpers import drawn_pairs, drawn_records, drawn_trees
+from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,15 @@ def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
     assert sorted(states) == sorted(["original_missing", *["unreadable", "partial"][:broken]])
     assert all(row["reason"] for row in result.problems)
     assert result.ok
+
+
+def test_a_picture_that_is_cut_short_is_broken_as_for_generate(tmp_path):
+    table = drawn_pictures.pairs_csv(tmp_path, 2)
+    cut = tmp_path / "faces/01/fake01_0.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    result = audit(find(str(table), "pairs_csv", Options()), "x", "official", "open")
+    assert [(row["path"], row["state"]) for row in result.problems] == [(str(cut), "unreadable")]
+    assert "cut short" in result.problems[0]["reason"]
 
 
 def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):

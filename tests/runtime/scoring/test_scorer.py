@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import runtime
+from mask_generation.video.types import Limits
 from runtime.model import calibration
 from runtime.model.saved_model import load_model
-from runtime.scoring import abstention
+from runtime.scoring import abstention, scorer
 from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult
 from runtime.scoring.scorer import Scorer
@@ -45,6 +46,29 @@ def test_a_real_and_a_fake_clip(score, tmp_path):
     assert real.character["family"] == "unknown"
 
 
+def test_limits_hold_before_a_file_is_read_as_a_whole(score, tmp_path, monkeypatch):
+    clip = drawn_videos.clip(tmp_path / "a.mp4", 4)
+    read = []
+    monkeypatch.setattr(scorer.files, "file_sha256", lambda path: read.append(path) or "0" * 64)
+    large = score(clip, limits=Limits(max_bytes=clip.stat().st_size - 1))
+    assert (large.state, large.sha256, read) == ("unsupported", None, [])
+    (tmp_path / "b.mp4").write_bytes(bytes(1000))
+    assert score(tmp_path / "b.mp4").sha256 == "0" * 64  # small: the hash still names what could not be used
+    monkeypatch.setattr(scorer, "HASHED_ANYWAY_BYTES", 999)
+    assert score(tmp_path / "b.mp4").sha256 is None
+    assert score(clip).sha256 == "0" * 64
+
+
+def test_a_file_that_needs_too_much_memory_is_an_answer(score, tmp_path, monkeypatch):
+    def starve(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(drawn_videos.OvalDetector, "detect", starve)
+    result = score(drawn_videos.clip(tmp_path / "a.mp4", 4))
+    assert (result.state, result.score) == ("unsupported", None)
+    assert "--memory_mb" in result.reason
+
+
 def test_a_short_fake_is_found_with_its_times(score, tmp_path):
     result = score(drawn_videos.clip(tmp_path / "short.mp4", frames=64, fake={0: range(20, 27)}))
     ((start, end, _),) = result.segments
@@ -61,6 +85,24 @@ def test_the_one_faked_person_of_three_is_named(score, tmp_path):
     assert sorted(boxes, key=boxes.get).index(suspicious[0]) == 1
     assert len(suspicious) == 1
     assert {item.track for item in result.pictures} == set(suspicious)
+
+
+def test_the_same_pictures_in_fragments_get_the_same_score(score, tmp_path):
+    plain = drawn_videos.clip(
+        tmp_path / "plain.mp4", frames=300, fake={0: range(260, 300)}
+    )  # from the 2nd key frame on
+    fragments = odd_videos.copied(plain, tmp_path / "fragments.mp4", {"movflags": "frag_keyframe"})
+    a, b = score(plain), score(fragments)
+    assert a.verdict == "fake"
+    assert (b.state, b.score, b.sample_times_s) == (a.state, a.score, a.sample_times_s)
+    assert b.video["frames"] == 300
+
+
+def test_frames_a_second_go_by_time_stamps(score, tmp_path):
+    times = [*range(0, 1000, 40), *range(1000, 4000, 500)]  # ms: 25 a second, then 2 a second
+    path = odd_videos.write(tmp_path / "a.mkv", odd_videos.pictures(len(times)), times=times)
+    seen = score(path, fps=4.0).sample_times_s
+    assert seen == pytest.approx([0, 0.24, 0.48, 0.72, 1, 1.5, 2, 2.5, 3, 3.5], abs=0.01)
 
 
 def test_frames_sampled_as_asked(score, tmp_path):
@@ -116,6 +158,23 @@ def test_a_cut_off_file_is_scored_on_what_is_there_and_says_so(score, tmp_path):
     assert (result.state, result.verdict) == ("partial", "fake")
     assert result.frames_sampled > 16  # spread over what is there, not over what was declared
     assert "96" in result.reason
+
+
+def test_a_file_whose_larger_part_is_damaged_says_so_although_its_samples_lie_in_the_rest(score, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [np.clip(drawn_videos.frame(1) + rng.integers(-9, 10, (160, 160, 3)), 0, 255) for _ in range(48)]
+    path = odd_videos.write(
+        tmp_path / "damaged.mp4", np.uint8(pictures), rate=24, options={"g": "96", "bf": "0", "crf": "12"}
+    )
+    data = bytearray(path.read_bytes())
+    start, end = data.index(b"mdat"), data.index(b"moov") - 4
+    start += (end - start) // 4
+    data[start:end] = rng.bytes(end - start)
+    path.write_bytes(bytes(data))
+    result = score(path)
+    assert result.state == "partial"
+    assert result.frames_sampled < 24
+    assert "of 2.0 s are damaged" in result.reason
 
 
 class UprightOvals(drawn_videos.OvalDetector):
