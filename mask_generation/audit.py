@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
 from mask_generation import shards
 from mask_generation.datasets.base import SPLITS, Inventory, is_picture
 from mask_generation.datasets.splits import components, leaks
+from mask_generation.parallel import processes
 from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import VideoReader
-from mask_generation.video.types import Limits, VideoError
+from mask_generation.video.types import TIMEOUT, UNREADABLE, Limits, VideoError
 
+FILE_LIMIT_S = 900.0  # for reading one file to its end
 CHECKS = ("list", "open", "read")
 _KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}
 COUNTS = ("found", "missing", "unpaired", "broken", "dropped", *SPLITS)
@@ -113,17 +116,17 @@ def audit(
             row.bytes += _size(problem.path)
         problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
     clips = list(_clips(inventory))
-    with ThreadPoolExecutor(threads) as executor:  # FFmpeg works without the interpreter's lock
-        for clip, error in zip(clips, executor.map(lambda clip: _look(clip.path, check, limits or Limits()), clips)):
-            progress()
-            row = part(clip.part)
-            row.found += 1
-            row.bytes += _size(clip.path)
-            if clip.split in SPLITS:
-                setattr(row, clip.split, getattr(row, clip.split) + 1)
-            if error is not None:
-                row.broken += 1
-                problems.append({"name": clip.name, "path": clip.path, "state": error.state, "reason": error.reason})
+    errors = _look_into([clip.path for clip in clips], check, limits or Limits(), threads, progress)
+    for number, clip in enumerate(clips):
+        error = errors.get(number)
+        row = part(clip.part)
+        row.found += 1
+        row.bytes += _size(clip.path)
+        if clip.split in SPLITS:
+            setattr(row, clip.split, getattr(row, clip.split) + 1)
+        if error is not None:
+            row.broken += 1
+            problems.append({"name": clip.name, "path": clip.path, "state": error.state, "reason": error.reason})
     root = components(inventory.groups)
     sizes = collections.Counter(group.identity for group in inventory.groups)
     return Audit(
@@ -155,6 +158,42 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except (OSError, ValueError):
         return 0
+
+
+def _look_into(
+    paths: Sequence[str], check: str, limits: Limits, count: int, progress: Callable[[], None]
+) -> dict[int, VideoError]:
+    """{number of the path: what is wrong with it}, in processes: a file may kill, or keep, whoever reads it.
+
+    Raises:
+        ParallelError: processes cannot start.
+    """
+    if check == "list":
+        for _ in paths:
+            progress()
+        return {}
+    found = {}
+    work = processes.Work(_quiet, functools.partial(_look_at, check, limits), processes.Parallel().memory_mb)
+    jobs = list(enumerate(paths))
+    for (number, path), answer in processes.run(jobs, work, count, lambda job: FILE_LIMIT_S, lambda job, answer: None):
+        progress()
+        if answer.kind == processes.LATE:
+            found[number] = VideoError(path, TIMEOUT, f"took longer than {FILE_LIMIT_S:g} s")
+        elif answer.kind == processes.DIED:
+            found[number] = VideoError(path, UNREADABLE, f"the process that read it ended ({answer.content})")
+        elif answer.kind == processes.BUG:
+            found[number] = VideoError(path, UNREADABLE, f"unexpected error: {answer.content[0]}"[:300])
+        elif answer.content is not None:
+            found[number] = answer.content
+    return found
+
+
+def _quiet() -> None:
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
+
+
+def _look_at(check: str, limits: Limits, _: None, job: tuple[int, str]) -> Optional[VideoError]:
+    return _look(job[1], check, limits)
 
 
 def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
