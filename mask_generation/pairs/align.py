@@ -21,6 +21,7 @@ import numpy as np
 
 from mask_generation.datasets.base import FakeClip
 from mask_generation.pairs.outcome import ClipOutcome, Note
+from mask_generation.video.picture_folder import PictureFolder
 from mask_generation.video.reader import VideoReader, sample_indices
 from mask_generation.video.types import Limits, VideoError
 
@@ -123,7 +124,7 @@ def measure(path: str, outcome: ClipOutcome, limits: Limits) -> Optional[float]:
     return info.fps
 
 
-def note_stats(outcome: ClipOutcome, reader: VideoReader) -> None:
+def note_stats(outcome: ClipOutcome, reader: VideoReader | PictureFolder) -> None:
     """Put what went wrong while reading into a clip's row."""
     outcome.failed_frames = max(outcome.failed_frames, reader.stats.failed + reader.stats.corrupt)
     if reader.stats.partial:

@@ -70,6 +70,24 @@ def test_a_leak_fails_the_audit_and_the_strict_split_repairs_it(tmp_path, capsys
     assert "4 split_leak" in out
 
 
+def test_generate_says_a_leak_as_the_audit_does(tmp_path, capsys, monkeypatch):
+    """Before, it wrote a leaking official split without a word."""
+    from mask_generation.commands import generate
+
+    drawn_trees.faceforensics(tmp_path, [("755", "750"), ("756", "760")])
+    drawn_trees.split_files(tmp_path / "splits", train=[("756", "760")], test=[("755", "750")])
+    totals = generate.Totals(4, 4, 0, 0, 0, 0, {}, {}, 0.0, 0)
+    monkeypatch.setattr(generate, "generate", lambda inventory, config, progress: totals)
+    arguments = ["generate", f"--data_dir={tmp_path}", f"--output={tmp_path / 'out'}"]
+    assert command.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "LEAK: 1 people or sources" in said
+    assert "--split_policy=strict" in said
+    assert "ffpp:youtube:755 in train and test" in said
+    assert command.main([*arguments, "--split_policy=strict"]) == 0
+    assert "LEAK" not in capsys.readouterr().err
+
+
 def test_a_data_set_without_anything_to_use_fails(tmp_path, capsys):
     drawn_trees.dfdc(tmp_path, {"": {"a.mp4": "gone.mp4"}})
     assert command.main(["audit", f"--data_dir={tmp_path}", "--check=list"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -218,6 +219,25 @@ def test_official_masks_are_taken_where_they_are_and_missed_where_not(clips, tmp
     assert image.recipe == "official"
     assert box > 0
     assert 0.03 < image.fake_area < 0.25
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_official_masks_may_be_folders_of_numbered_pictures(clips, tmp_path, first):
+    """Before, they were no mask. FFmpeg counts pictures from 1, OpenCV's users from 0."""
+    for index in range(12):
+        mask = np.zeros((160, 224, 3), np.uint8)
+        mask[90:120, 95 : 100 + 3 * index] = 255  # wider with every frame
+        folder = tmp_path / "masks" / "fake"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index + first:04d}.png"), mask)
+    (folder / f"{11 + first:04d}.png").write_bytes(b"no picture")
+    config = dataclasses.replace(CONFIG, recipe="official", frames=12)
+    result, rows = run(group(tmp_path, clips / "real.mp4", {"with": clips / "fake.mp4"}, {"with": folder}), config)
+    assert rows["with"].state == "ok"
+    areas = {each.frame_index: image.fake_area for each in result.groups for image in each.images if image.label}
+    assert sorted(areas) == list(range(11))
+    shares = np.array([areas[index] / (5 + 3 * index) for index in range(11)])
+    np.testing.assert_allclose(shares, shares.mean(), rtol=0.2)
 
 
 def test_results_do_not_depend_on_chance(clips):
