@@ -31,6 +31,7 @@ from mask_generation.pairs.align import (
     find_windows,
     measure_all,
     note_stats,
+    order_frames,
     realign,
     thumbnail_distance,
 )
@@ -113,6 +114,7 @@ def _samples(
             reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
             raise VideoError(original.path, "too_short", reason)
         usable = find_windows(original, usable, config.limits, note)
+        usable = order_frames(original, usable, config.limits, note)
     indices = sample_indices(common_length(original.frames, usable), config.frames)
     note(original.name)
     tracks = find_people(original, config, detector, indices, fps, stages)

@@ -116,6 +116,16 @@ def test_a_fake_that_lost_frames_throughout_is_matched_to_the_right_ones(tmp_pat
     assert rows["real"].examples == 18
 
 
+def test_a_shorter_fake_has_a_remark_and_stays_usable(tmp_path):
+    """Before, a fake 13 % shorter than its original was the same index without a word."""
+    clip(tmp_path / "real.mp4", 46)
+    clip(tmp_path / "fake.mp4", 40, fake=True)
+    _, rows = run(group(tmp_path, tmp_path / "real.mp4", {"mouth": tmp_path / "fake.mp4"}))
+    row = rows["mouth"]
+    assert (row.state, row.alignment) == ("ok", "same_index")
+    assert "6 frames shorter than its original's 46" in row.reason
+
+
 def test_a_fake_of_another_scene_is_unaligned(clips, tmp_path):
     white = [np.full((160, 224, 3), 250, np.uint8)] * 12
     drawn_videos.write(tmp_path / "other.mp4", white)
