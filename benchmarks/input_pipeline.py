@@ -2,6 +2,7 @@
 
 python -m benchmarks.input_pipeline            # prints the table; --write puts it into docs/training.md
 python -m benchmarks.input_pipeline --size=512
+python -m benchmarks.input_pipeline --checks   # only what the records' check sums cost, as a ratio
 
 The data are crops of a photograph with a blended patch, so that PNGs are as large as faces make them. The reference's
 pipeline is written here as its source has it (datasets/core.py, datasets/dagm2007.py): a list of PNG files, defective
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import pathlib
 import resource
 import sys
@@ -28,18 +30,19 @@ from benchmarks.speed import write
 from mask_generation.parallel.processes import cpu_cores
 from runtime.evaluation import markdown
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
+from unet_industrial.record_files import RecordReader, index_files
 
 GROUPS = 48
 THREADS = 64  # of the reference's map_and_batch
 
 
-def faces(size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(original, fake, mask) uint8 of `GROUPS` groups."""
+def faces(size: int, groups: int = GROUPS) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(original, fake, mask) uint8 of so many groups."""
     import cv2
     from skimage import data
 
     photograph, rng = data.astronaut(), np.random.default_rng(0)
-    for _ in range(GROUPS):
+    for _ in range(groups):
         side = int(rng.integers(160, 400))
         y, x = (int(rng.integers(0, 512 - side)) for _ in range(2))
         original = cv2.resize(photograph[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA)
@@ -57,13 +60,13 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     return np.round(weighted).astype(np.uint8)[..., None]
 
 
-def write_records(path: pathlib.Path, size: int, grey: bool = False) -> list[str]:
+def write_records(path: pathlib.Path, size: int, grey: bool = False, groups: int = GROUPS) -> list[str]:
     import tensorflow as tf
 
     from unet_industrial.records import FaceGroup, FaceImage, encode_group
 
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for number, (original, fake, mask) in enumerate(faces(size)):
+        for number, (original, fake, mask) in enumerate(faces(size, groups)):
             if grey:
                 original, fake = to_grey(original), to_grey(fake)
             images = (
@@ -130,6 +133,36 @@ def rate(batches: Any, batch: int, images: int, warm_up: int) -> tuple[float, fl
     return count / (time.perf_counter() - wall), (time.process_time() - cpu) / count
 
 
+class Unchecked(RecordReader):
+    """Reads as `RecordReader` does, without the check sums: what they cost is the difference."""
+
+    def read(self, record: int) -> bytes:
+        with self._lock:
+            number = int(self._index.file_of[record])
+            if number not in self._idle:
+                self._idle[number] = os.open(self._index.files[number], os.O_RDONLY)
+        return os.pread(self._idle[number], int(self._index.length[record]), int(self._index.offset[record]))
+
+
+def checks_share(files: list[str], cpu_s_per_image: float) -> float:
+    """What the check sums cost an image, over all that the pipeline costs it (CPU seconds both).
+
+    Two whole pipelines differ by more than that on cores which others use too; so the reading of the records alone is
+    timed with and without check sums, in turns, and the median of the differences counts.
+    """
+    index = index_files(files)
+    readers = RecordReader(index), Unchecked(index)
+
+    def cpu_s(reader: RecordReader) -> float:
+        start = time.process_time()
+        for record in range(len(index)):
+            reader.read(record)
+        return (time.process_time() - start) / len(index)
+
+    turns = [[cpu_s(reader) for reader in readers] for _ in range(31)]
+    return float(np.median([checked - plain for checked, plain in turns[1:]])) / cpu_s_per_image
+
+
 def measure(size: int, batch: int, images: int) -> str:
     from runtime.training import benchmark
     from runtime.training.device import configure
@@ -162,10 +195,12 @@ def measure(size: int, batch: int, images: int) -> str:
             "records, colour, no augmentation": records(files, model, augment=False),
             "records, colour, default augmentation": records(files, model),
         }
-        baseline = 0.0
+        baseline, checks = 0.0, []
         for title, make in tqdm(pipelines.items(), file=sys.stderr, disable=not sys.stderr.isatty()):
             per_s, cpu_s = rate(make(), batch, images, warm_up=2 * GROUPS)
             baseline = baseline or cpu_s
+            if "colour" in title:
+                checks.append(checks_share(files, cpu_s))
             rows.append((title, f"{per_s:.0f}", f"{1 / cpu_s:.0f}", f"{baseline / cpu_s:.2f}"))
         source = RecordSource(files, model, DataConfig(), 0)
         waits = {}
@@ -182,17 +217,33 @@ def measure(size: int, batch: int, images: int) -> str:
             f"Training on them (default augmentation, batch {batch}): the step waits for its batch "
             f"{waits['the records']['waiting_share']:.1%} of the time; making the batches costs {cost:.0%} of the "
             f"step's CPU seconds. Peak memory of the process {peak:.1f} GB.",
+            "",
+            f"Of the pipeline's CPU seconds, the check sums of the records take {checks[-1]:.1%} "
+            f"({checks[0]:.1%} without augmentation).",
         ]
     )
 
 
 def main() -> int:
+    from unet_industrial.dataset import RecordSource
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", type=int, default=400, help="images timed for each pipeline")
+    parser.add_argument("--checks", action="store_true", help="measure only what the check sums cost, as a ratio")
     parser.add_argument("--write", action="store_true", help="put the table into docs/training.md")
     arguments = parser.parse_args()
+    if arguments.checks:
+        with tempfile.TemporaryDirectory() as name:
+            files = write_records(pathlib.Path(name) / "colour.tfrecord", arguments.size)
+            model = ModelConfig(input_size=arguments.size)
+            for augment in (False, True):
+                batches = RecordSource(files, model, DataConfig(augment=augment), 0).batches(0, arguments.batch, 0, 1)
+                cpu_s = rate(batches, arguments.batch, arguments.images, 2 * GROUPS)[1]
+                share = checks_share(files, cpu_s)
+                print(f"augment={augment}: {cpu_s * 1e3:.2f} CPU ms an image, {share:.1%} of it for check sums")
+        return 0
     text = measure(arguments.size, arguments.batch, arguments.images)
     print(text)
     if arguments.write:

@@ -1,15 +1,17 @@
 """Subcommands and their flags, for `deepfake-unet`, `python -m runtime` and `python -m mask_generation` alike.
 
 A subcommand is a module with `define_flags()`, which defines absl flags, `main(arguments)`, which reads `flags.FLAGS`
-and returns the exit code, and optionally `USER_ERRORS`, exceptions that the user can do something about: they print as
-one line. Only the chosen subcommand's module is imported and only its flags are defined, so `--help` lists nothing
-else and takes no time, and a flag of another subcommand is an error, not ignored.
+and returns the exit code, and optionally `USER_ERRORS`, exceptions that the user can do something about (they print as
+one line), and `kept()`, a sentence for whoever stopped it half way: what is kept. Only the chosen subcommand's module
+is imported and only its flags are defined, so `--help` lists nothing else and takes no time, and a flag of another
+subcommand is an error, not ignored.
 
 A flag is defined once, at the dataclass field that it sets (`unet_industrial.setting`): `define` makes flags of such
 fields, `make` and `given` turn them into the dataclass again. The last functions define the few flags that many
 subcommands have and no dataclass holds.
 
-Exit codes: 0 all fine; 1 something failed, or some inputs did; 2 the command line is wrong; 130 interrupted.
+Exit codes: 0 all fine; 1 something failed, or some inputs did; 2 the command line is wrong; 130 interrupted
+(Ctrl-C), 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import dataclasses
 import difflib
 import importlib
 import os
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional, TypeVar
 
@@ -29,6 +33,7 @@ from absl import flags
 from unet_industrial.setting import Setting, settings_of
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C; `kill`, Slurm, Kubernetes, a shutdown; a closed terminal
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
 _BUILT_IN = ("flagfile", "undefok")  # absl's own way to read flags from a file
 ConfigT = TypeVar("ConfigT")
@@ -40,6 +45,14 @@ class UsageError(Exception):
 
 class Failure(Exception):
     """The work cannot be done, and it is not a bug; the message says what to do. Exit code 1."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal of `STOP_SIGNALS` asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 class Subcommand(NamedTuple):
@@ -136,16 +149,56 @@ def _run_one(program: str, subcommand: Subcommand, words: list[str]) -> int:
             rest = _parse(program, words, own)
             if rest and not subcommand.arguments:
                 raise UsageError(f"{rest[0]!r} is not expected: this subcommand takes flags only")
-            return module.main(rest)
+            try:
+                with stop_signals():
+                    return module.main(rest)
+            except KeyboardInterrupt as stop:
+                return _complain_stopped(program, stop, module)
     except UsageError as error:
         return _complain(program, f"{error}\nSee `{program} --help`.", USAGE)
-    except KeyboardInterrupt:
-        return _complain(program, "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (Failure, *getattr(module, "USER_ERRORS", ())) as error:
         return _complain(program, str(error), FAILED)
+    except OSError as error:  # a full disk, a folder that is read-only or no folder
+        return _complain(program, f"{error.filename}: {error.strerror}" if error.filename else str(error), FAILED)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """While the block runs, the first of `STOP_SIGNALS` raises `Stopped` in it, so that it can tidy up; a second kills.
+
+    Signals that somebody else handles, or that are ignored (`nohup`), are left alone.
+    """
+
+    def stop(number: int, _: Any) -> None:
+        for each in ours:
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
+        raise Stopped(number)
+
+    ours: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in STOP_SIGNALS:
+            number = getattr(signal, name)
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                ours[number] = signal.getsignal(number)
+    try:
+        for number in ours:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, before in ours.items():
+            signal.signal(number, before)
+
+
+def _complain_stopped(program: str, stop: KeyboardInterrupt, module: Any) -> int:
+    number = getattr(stop, "number", signal.SIGINT)
+    by = "" if number == signal.SIGINT else f" ({signal.Signals(number).name})"
+    kept = getattr(module, "kept", lambda: "")()
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        _complain(program, f"interrupted{by}{'. ' if kept else ''}{kept}", FAILED)
+    return INTERRUPTED - signal.SIGINT + number
 
 
 def _parse(program: str, words: list[str], own: set[str]) -> list[str]:

@@ -80,10 +80,14 @@ def rebuild(shard: Path) -> Contents:
         RecordFileError: it is missing or damaged.
     """
     from unet_industrial.record_files import RecordReader, index_files
+    from unet_industrial.records import located
 
     index = index_files([str(shards.record_path(shard))])
     reader = RecordReader(index)
-    rows = [row for record in range(len(index)) for row in shards.example_rows(reader.read(record), record)]
+    rows = []
+    for record in range(len(index)):
+        with located(index.name(record)):
+            rows += shards.example_rows(reader.read(record), record)
     reader.close()
     path = shards.record_path(shard)
     size, digest = path.stat().st_size, files.file_sha256(path)

@@ -23,6 +23,7 @@ from typing import Any, Optional
 
 from mask_generation import manifest, shards
 from mask_generation.datasets.base import SPLITS, ClipGroup, Inventory, Problem
+from mask_generation.given_face import place_face
 from mask_generation.pairs.outcome import FAILED, SKIPPED, WRITTEN, GroupConfig, new_outcome
 from mask_generation.parallel import processes, ray
 from mask_generation.parallel.processes import Answer, Parallel, Work
@@ -31,7 +32,7 @@ from mask_generation.video.types import TIMEOUT
 from unet_industrial import __version__, files
 from unet_industrial.setting import same_setting, setting
 
-STILLS_A_SHARD = 512
+STILLS_A_SHARD, PICTURES_A_SHARD = 512, 256
 ATTEMPTS = 3  # deaths at one clip before it is given up
 SAME_BUG_LIMIT = 5  # groups in a row that end with an unexpected error, before that is taken for a bug of ours
 PLAN, SUMMARY, WORK, ERRORS = "generate.json", "summary.json", ".work", "errors.log"
@@ -48,6 +49,7 @@ class GenerateConfig:
     Attributes:
         processes: each works on one clip group at a time; None: one a core, of this machine or of the cluster.
         clip_limit_s: over decoding's own limit (`Limits.timeout_s`).
+        given_face: with --faces=given and no stated margin, how it was measured; see `given_face.place_face`.
         device: where MTCNN runs, in TensorFlow's words.
         ray_address: empty: processes on this machine.
     """
@@ -57,10 +59,12 @@ class GenerateConfig:
     processes: Optional[int] = same_setting(Parallel, "processes")
     shard_groups: int = setting(
         16,
-        f"Originals, with their copies, in a record file; if not given and all are stills, {STILLS_A_SHARD}.",
+        f"Originals, with their copies, in a record file; if not given and all are pictures, {PICTURES_A_SHARD}, or "
+        f"stills, {STILLS_A_SHARD}.",
         low=1,
     )
     clip_limit_s: float = setting(900.0, "Seconds a clip may take before its process is killed.", low=0.1)
+    given_face: Optional[dict[str, Any]] = None
     device: str = setting("CPU:0", "Where faces are found: CPU:0, GPU:0.", flag="detector_device")
     ray_address: str = same_setting(Parallel, "ray_address")
 
@@ -72,6 +76,7 @@ class GenerateConfig:
             "format": shards.FORMAT,
             "version": __version__,
             "settings": dataclasses.asdict(self.group),
+            **({"given_face": self.given_face} if self.given_face else {}),
             "shard_groups": self.shard_groups,
             "clips": inventory.clips(),
             "inventory_sha256": digest.hexdigest(),
@@ -124,6 +129,9 @@ def generate(
     folder = config.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        build = build or functools.partial(build_detector, config.device)
+        group, measured = place_face(config.group, inventory.groups, build, _plan(folder).get("given_face"))
+        config = dataclasses.replace(config, group=group, given_face=measured)
         check_plan(folder, config.content(inventory))
         jobs = plan_jobs(inventory.groups, folder, config.shard_groups)
         paths = [folder / shard for shard in dict.fromkeys(job.shard for job in jobs)]
@@ -131,12 +139,21 @@ def generate(
         resumed = run.look(progress)
         if run.left:
             (folder / SUMMARY).unlink(missing_ok=True)
-            run.work(progress, build or functools.partial(build_detector, config.device))
+            run.work(progress, build)
         table, tally = manifest.write_manifest(folder, paths, inventory.problems)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         totals = _totals(table, tally, time.monotonic() - started, resumed)
         files.write_json(folder / SUMMARY, dataclasses.asdict(totals))
         return totals
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    """What an earlier run noted down; empty where there is none, or nothing that can be read."""
+    try:
+        content = json.loads((folder / PLAN).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 class _Run:
@@ -388,8 +405,8 @@ def crop_margin(paths: Iterable[str]) -> Optional[float]:
 def read_problems(folder: Path) -> list[Problem]:
     """Clips that the run of this folder found and could not try; none where its plan is lost."""
     try:
-        return [Problem(**row) for row in json.loads((folder / PLAN).read_text("utf-8"))["problems"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [Problem(**row) for row in _plan(folder)["problems"]]
+    except (KeyError, TypeError):
         return []
 
 
@@ -399,7 +416,7 @@ def clear(folder: Path) -> None:
     Raises:
         PipelineError: the folder holds none, but other things.
     """
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or not any(path.name != ".lock" for path in folder.iterdir()):
         return
     if not (folder / PLAN).exists():
         raise PipelineError(f"{folder}: not empty, and no records of ours in it: nothing is deleted")
@@ -435,7 +452,7 @@ def build_detector(device: str) -> Any:
 
 def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]:
     """In a process or Ray worker: one group → its part on disk. Returns the rows of its clips."""
-    from mask_generation.pairs.examples import process_group, process_still  # TensorFlow: not in the parent
+    from mask_generation.pairs.groups import process  # TensorFlow: not in the parent
 
     marker = job.part.with_name(job.part.name + ".at")
     given_up = {name: (state, reason) for name, state, reason in job.given_up}
@@ -449,10 +466,7 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
         os.pwrite(stream.fileno(), name.encode("utf-8", "surrogateescape") + b"\n", 0)
 
     with stream:
-        if job.group.still:
-            result = process_still(job.group)
-        else:
-            result = process_group(job.group, config, detector, given_up, note)
+        result = process(job.group, config, detector, given_up, note)
     clips = [dataclasses.asdict(outcome) for outcome in result.outcomes]
     try:
         shards.write_part(job.part, result.groups, clips, result.seconds)
@@ -460,5 +474,6 @@ def do_job(config: GroupConfig, detector: Any, job: Job) -> list[dict[str, Any]]
     except OSError as error:
         raise processes.CannotWrite(str(error)) from error
     del result
-    processes.free_memory()
+    if not (job.group.still or job.group.pictures):  # it takes longer than a pair of pictures, which leaves no gaps
+        processes.free_memory()
     return clips

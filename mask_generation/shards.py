@@ -57,16 +57,14 @@ class Contents:
 
 
 def example_rows(serialised: bytes, record: int) -> list[list[Any]]:
-    """The manifest's rows of one record; pictures stay encoded. The same bytes always give the same rows."""
-    import tensorflow as tf
+    """The manifest's rows of one record; pictures stay encoded. The same bytes always give the same rows.
 
-    from unet_industrial.records import parse_group
+    Raises:
+        RecordError: the bytes are no record of face groups.
+    """
+    from unet_industrial.records import fields_of
 
-    fields = {
-        name: value.numpy()
-        for name, value in parse_group(tf.constant(serialised)).items()
-        if name not in ("image", "mask")
-    }
+    fields = fields_of(serialised)
 
     def plain(value: Any) -> Any:
         return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value.item()

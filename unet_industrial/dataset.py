@@ -172,7 +172,7 @@ class RecordSource:
     def find_damage(self, positions: Sequence[int]) -> Optional[str]:
         """See the function of that name."""
         numbers = map(int, self._sampler.draw(positions).record)
-        return first_damage(self._index, self._reader, numbers, self._model.in_channels)
+        return first_damage(self._index, self._reader, numbers)
 
     def _example(self, record: tf.Tensor, member: tf.Tensor, pair_seed: tf.Tensor, own_seed: tf.Tensor) -> Batch:
         serialised = read_record(self._reader, record)
@@ -234,14 +234,15 @@ def eval_dataset(
         shared["original"] = tf.where(first, group["clip"][0], "")
         shared["face_px"] = tf.maximum(box[2] - box[0], box[3] - box[1])
         count = tf.shape(group["label"], tf.int64)
-        each = {name: group[name] for name in ("image", "mask", "label", "clip", "method")}
+        each = {name: group[name] for name in ("image", "mask", "label", "clip", "method", "fake_area")}
         each["frame_index"] = group["image_frame_index"]
         each.update({name: tf.repeat(value, count) for name, value in shared.items()})
         return tf.data.Dataset.from_tensor_slices(each)
 
     def example(fields: dict[str, tf.Tensor]) -> Batch:
         fields["image"] = records.decode_image(fields["image"], model.in_channels)
-        fields["mask"] = records.decode_mask(fields["mask"])
+        mask = records.decode_mask(fields["mask"])
+        fields["mask"] = records.check_pixels(mask, fields["label"], fields["fake_area"])
         batch = finish(fields, model, data, None)
         batch.update({name: fields[name] for name in DESCRIPTION})
         return batch
@@ -249,7 +250,7 @@ def eval_dataset(
     mine = tf.data.Dataset.range(rank, len(index), workers)
     threads = data.reader_threads or tf.data.AUTOTUNE
     batches = mine.flat_map(members).map(example, num_parallel_calls=threads).batch(batch_size).prefetch(2)
-    return explained(batches, index, reader, model.in_channels)
+    return explained(batches, index, reader)
 
 
 def finish(
@@ -294,29 +295,22 @@ def fit(image: tf.Tensor, side: int, channels: int, as_reference: bool = False) 
 
 
 def count_members(index: RecordIndex, reader: RecordReader) -> tuple[np.ndarray, np.ndarray]:
-    """(copies (N,) int64, has_original (N,) bool) of every record; reads each file once.
+    """(copies (N,) int64, has_original (N,) bool) of every record; reads each file once, with all its check sums.
 
     Raises:
-        RecordFileError: a record is no face group.
+        RecordFileError: a record is damaged, or no face group.
     """
-    spec = {"label": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
 
     def labels(record: tf.Tensor) -> tf.Tensor:
-        label = tf.io.parse_single_example(read_record(reader, record), spec)["label"]
+        label = records.parse_group(read_record(reader, record))["label"]
         return tf.stack([tf.math.count_nonzero(label == 1), tf.math.count_nonzero(label == 0)])
 
     data = tf.data.Dataset.range(len(index)).map(labels, num_parallel_calls=tf.data.AUTOTUNE)
     counts = np.empty((len(index), 2), np.int64)
     number = 0
-    try:
-        for block in data.batch(256):
-            counts[number : number + len(block)] = block.numpy()
-            number += len(block)
-    except tf.errors.InvalidArgumentError as error:
-        raise RecordFileError(f"{index.name(number)} or soon after: not a record of face groups") from error
-    empty = np.flatnonzero(counts.sum(1) == 0)
-    if empty.size:
-        raise RecordFileError(f"{index.name(int(empty[0]))}: not a record of face groups (no images)")
+    for block in explained(data.batch(256), index, reader):
+        counts[number : number + len(block)] = block.numpy()
+        number += len(block)
     return counts[:, 0], counts[:, 1] > 0
 
 
@@ -335,39 +329,30 @@ def find_damage(source: BatchSource, position: int, examples: int) -> Optional[s
     return source.find_damage(range(position, position + examples)) if isinstance(source, RecordSource) else None
 
 
-def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int], channels: int) -> Optional[str]:
-    """The first of these records that cannot be read and decoded: file, byte and reason. None: all are well.
+def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int]) -> Optional[str]:
+    """The first of these records that cannot be read or breaks the schema: file, byte, field. None: all are well.
 
     Reading fails inside `tf.data`, whose messages know neither file nor place.
-
-    Args:
-        channels: of the images, as they were asked for: 1 or 3.
     """
     for number in numbers:
         try:
-            group = records.parse_group(tf.constant(reader.read(number)))
-            for image, mask in zip(group["image"], group["mask"]):
-                records.decode_image(image, channels)
-                records.decode_mask(mask)
+            with records.located(index.name(number)):
+                records.decode_group(reader.read(number))
         except RecordFileError as error:
             return str(error)
-        except tf.errors.OpError as error:
-            return f"{index.name(number)}: damaged record ({error.message.splitlines()[0]})"
     return None
 
 
-def explained(
-    batches: tf.data.Dataset, index: RecordIndex, reader: RecordReader, channels: int
-) -> Iterator[dict[str, tf.Tensor]]:
-    """The batches of a data set made of these records.
+def explained(batches: tf.data.Dataset, index: RecordIndex, reader: RecordReader) -> Iterator[Any]:
+    """The elements of a data set made of these records.
 
     Raises:
         RecordFileError: one of them is damaged; named.
     """
     try:
         yield from batches
-    except tf.errors.OpError as error:
-        damage = first_damage(index, reader, range(len(index)), channels)
+    except records.READ_ERRORS as error:
+        damage = first_damage(index, reader, range(len(index)))
         if damage is None:
             raise
         raise RecordFileError(damage) from error

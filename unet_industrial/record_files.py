@@ -3,7 +3,8 @@
 `tf.data.TFRecordDataset` reads from the front only, so resuming means reading everything before again. With an
 index, the batch of any step is found at once, the shuffle is over all records, and any number of files feeds any
 number of workers. Format: length (8 bytes), its masked CRC-32C (4), data, the data's CRC (4); see TensorFlow,
-`tensorflow/core/lib/io/record_writer.h`. Imports nothing of this package, and no TensorFlow.
+`tensorflow/core/lib/io/record_writer.h`. Every record is read with its check sums: PNG pixels and labels alike can
+change by one bit into others that look as good. Imports nothing of this package, and TensorFlow only to read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 
 class RecordFileError(ValueError):
-    """A record file is missing, empty, cut short or no TFRecord file; the message names it."""
+    """A record file is missing, empty, cut short, damaged or no TFRecord file; the message names it."""
 
 
 def _crc_table() -> np.ndarray:
@@ -61,8 +63,7 @@ class RecordIndex:
 def index_files(files: Sequence[str]) -> RecordIndex:
     """Walk the record headers of all files (data is skipped, not read).
 
-    A damaged length is noticed here through its CRC. Damage inside the data is left to the PNG decoder, whose chunks
-    carry CRCs of their own.
+    A damaged length is noticed here through its CRC, damage inside the data when a record is read.
 
     Raises:
         RecordFileError: no files, no records at all, or a file that is cut short or is no TFRecord file.
@@ -106,39 +107,52 @@ def index_files(files: Sequence[str]) -> RecordIndex:
 
 
 class RecordReader:
-    """Reads records of an index from any thread; each file is opened once."""
+    """Reads records of an index from any thread, each with its check sums."""
 
     def __init__(self, index: RecordIndex) -> None:
         self._index = index
-        self._open: dict[int, int] = {}
+        self._idle: dict[int, Any] = {}  # by file: a reader kept open for the next record
         self._lock = threading.Lock()
 
     def read(self, record: int) -> bytes:
         """The record's serialised data.
 
         Raises:
-            RecordFileError: the file has gone or has changed since it was indexed.
+            RecordFileError: the file has gone or has changed since it was indexed, or the record is damaged.
         """
+        import tensorflow as tf
+
         number = int(self._index.file_of[record])
+        with self._lock:
+            reader = self._idle.pop(number, None)
         try:
-            with self._lock:
-                if number not in self._open:
-                    self._open[number] = os.open(self._index.files[number], os.O_RDONLY)
-            data = os.pread(self._open[number], int(self._index.length[record]), int(self._index.offset[record]))
-        except OSError as error:
-            raise RecordFileError(f"{self._index.name(record)}: cannot be read: {error.strerror}") from error
+            reader = reader or _open_reader(self._index.files[number])
+            data: bytes = reader.read(int(self._index.offset[record]) - HEADER_BYTES)[0]
+        except (IndexError, tf.errors.OutOfRangeError) as error:
+            raise RecordFileError(f"{self._index.name(record)}: cut short since it was indexed") from error
+        except tf.errors.DataLossError as error:
+            raise RecordFileError(
+                f"{self._index.name(record)}: damaged record (its data or length fails its check sum); "
+                "restore the file from a copy, or generate it again"
+            ) from error
+        except tf.errors.OpError as error:
+            raise RecordFileError(f"{self._index.name(record)}: cannot be read: {error.message}") from error
+        with self._lock:  # a reader has one position, so threads have readers of their own; one a file is kept
+            self._idle.setdefault(number, reader)
         if len(data) != self._index.length[record]:
-            raise RecordFileError(f"{self._index.name(record)}: cut short since it was indexed")
+            raise RecordFileError(f"{self._index.name(record)}: changed since it was indexed")
         return data
 
     def close(self) -> None:
         with self._lock:
-            for descriptor in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
+            self._idle.clear()
 
-    def __del__(self) -> None:
-        self.close()
+
+def _open_reader(name: str) -> Any:
+    """TensorFlow's own reader of single records: it checks length and data in C++, without holding Python's lock."""
+    from tensorflow.python.lib.io.tf_record import tf_record_random_reader
+
+    return tf_record_random_reader(os.fsencode(name))
 
 
 def read_all(files: Sequence[str]) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""`generate`: pairs of videos → face crops and masks as TFRecords, with a table of examples and one of clips.
+"""`generate`: pairs of videos or pictures → crops and masks as TFRecords, with a table of examples and one of clips.
 
 Exit codes: 0 every clip was written or skipped for a reason that lies in the data (no face, original missing …); 1 some
-clip failed, or the run did; 2 the command line is wrong; 130 interrupted. The same command goes on where it stopped.
+clip failed, or the run did; 2 the command line is wrong; 130, 143 and 129 stopped by a signal (see `cli`). The same
+command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ from mask_generation.audit import leak_lines
 from mask_generation.commands.flags import define_data_flags, inventory_from_flags
 from mask_generation.datasets.base import DatasetError
 from mask_generation.datasets.splits import leaks
+from mask_generation.given_face import GivenFaceError
 from mask_generation.pairs.outcome import FAILED, GroupConfig
-from mask_generation.pipeline import STILLS_A_SHARD, GenerateConfig, PipelineError, Totals, clear, generate
+from mask_generation.pipeline import (
+    PICTURES_A_SHARD,
+    STILLS_A_SHARD,
+    GenerateConfig,
+    PipelineError,
+    Totals,
+    clear,
+    generate,
+)
 from mask_generation.video.types import Limits
 
-USER_ERRORS = (DatasetError, PipelineError, OSError)
+USER_ERRORS = (DatasetError, GivenFaceError, PipelineError, OSError)
 _QUIET_S = 30.0  # between two lines of progress where nobody watches a terminal
 
 
@@ -44,11 +54,16 @@ def config_from_flags() -> GenerateConfig:
 def main(arguments: list[str]) -> int:
     del arguments
     config = config_from_flags()
+    if config.group.faces == "given" and cli.given(GroupConfig, "crop_margin"):
+        raise cli.UsageError("--faces=given takes pictures whole, so --crop_margin has no effect: see --given_margin")
     if config.output_dir.exists() and not config.output_dir.is_dir():
         raise cli.UsageError(f"{config.output_dir}: is a file; --output needs a folder")
     inventory = inventory_from_flags()
-    if not cli.given(GenerateConfig, "shard_groups") and all(group.still for group in inventory.groups):
-        config = dataclasses.replace(config, shard_groups=STILLS_A_SHARD)
+    if not cli.given(GenerateConfig, "shard_groups"):
+        if all(group.still for group in inventory.groups):
+            config = dataclasses.replace(config, shard_groups=STILLS_A_SHARD)
+        elif all(group.still or group.pictures for group in inventory.groups):
+            config = dataclasses.replace(config, shard_groups=PICTURES_A_SHARD)
     for text in inventory.notes:
         print(f"note: {text}", file=sys.stderr)
     shared = leaks(inventory.groups)
@@ -60,6 +75,12 @@ def main(arguments: list[str]) -> int:
         totals = generate(inventory, config, progress)
     print(summary(totals, config.output_dir))
     return cli.FAILED if totals.failed else cli.OK
+
+
+def kept() -> str:
+    """What is left of a run that was stopped."""
+    folder = Path(flags.FLAGS.output)
+    return f"The clips done are kept in {folder}: the same command goes on from there." if folder.is_dir() else ""
 
 
 def summary(totals: Totals, folder: Path) -> str:

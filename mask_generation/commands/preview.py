@@ -7,6 +7,7 @@ clip, without writing records.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ from mask_generation.commands.flags import (
     refuse_videos_beside_records,
 )
 from mask_generation.datasets.base import ClipGroup, DatasetError
+from mask_generation.given_face import GivenFaceError, place_face
 from mask_generation.pairs.outcome import GroupConfig
 from mask_generation.shards import record_path
 from unet_industrial import files
@@ -35,7 +37,8 @@ from unet_industrial.record_files import RecordFileError, RecordReader, index_fi
 if TYPE_CHECKING:
     from unet_industrial.records import FaceGroup
 
-USER_ERRORS = (DatasetError, RecordFileError, OSError)
+USER_ERRORS = (DatasetError, GivenFaceError, RecordFileError, OSError)
+SETTINGS = ("recipe", "faces", "given_margin", "given_offset", "max_border_difference", "min_brightness")
 TILE_PX, CAPTION_PX, GAP_PX = 192, 18, 6
 COLOUR = (255, 0, 80)  # of what is faked
 HEADINGS = ("original", "fake", "faked pixels")
@@ -60,7 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("columns", 2, "Examples beside each other.", lower_bound=1)
     flags.DEFINE_flag(SplitFlag())
     cli.alias("part", "split")
-    cli.define(GroupConfig, "recipe")
+    cli.define(GroupConfig, *SETTINGS)
     cli.alias("recipe", "mask_recipe")
 
 
@@ -74,7 +77,7 @@ def main(arguments: list[str]) -> int:
         rows = rows_of_records(Path(values.records), values.split, values.methods, values.count)
     else:
         groups = [g for g in inventory_from_flags().groups if g.fakes and values.split in (None, g.split)]
-        rows = rows_of_pairs(groups, values.mask_recipe, values.count)
+        rows = rows_of_pairs(groups, cli.make(GroupConfig, *SETTINGS), values.count)
     if not rows:
         raise cli.Failure("no fake with an altered face to show; `audit` and clips.csv give the reasons")
     write_png(Path(values.output), contact_sheet(rows, values.columns))
@@ -84,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 def rows_of_records(folder: Path, split: str | None, methods: Sequence[str], count: int) -> list[Row]:
     """Fakes of a folder of records, spread evenly over methods, then clips, in an order that is always the same."""
-    from unet_industrial.records import decode_group
+    from unet_industrial.records import decode_group, located
 
     paths = [record_path(path) for path in shard_paths(folder) if split in (None, path.name.split("-")[0])]
     paths = [path for path in paths if path.exists()]
@@ -94,25 +97,26 @@ def rows_of_records(folder: Path, split: str | None, methods: Sequence[str], cou
     reader = RecordReader(index)
     found: list[tuple[str, str, int, int]] = []  # method, clip, record, member
     for record in range(len(index)):
-        for member, (clip, method, label) in enumerate(_members(reader.read(record))):
+        with located(index.name(record)):
+            members = _members(reader.read(record))
+        for member, (clip, method, label) in enumerate(members):
             if label and (not methods or method in methods):
                 found.append((method, clip, record, member))
     rows = []
     for _, _, record, member in spread(found, count):
-        group = decode_group(reader.read(record))
+        with located(index.name(record)):
+            group = decode_group(reader.read(record))
         rows.append(_row(group, member))
     reader.close()
     return rows
 
 
 def _members(serialised: bytes) -> list[tuple[str, str, int]]:
-    import tensorflow as tf
+    from unet_industrial.records import fields_of
 
-    example = tf.train.Example.FromString(serialised).features.feature
-    clips, methods = (
-        [v.decode("utf-8", "replace") for v in example[name].bytes_list.value] for name in ("clip", "method")
-    )
-    return list(zip(clips, methods, example["label"].int64_list.value))
+    fields = fields_of(serialised)
+    clips, methods = ([v.decode("utf-8", "replace") for v in fields[name]] for name in ("clip", "method"))
+    return list(zip(clips, methods, map(int, fields["label"])))
 
 
 def spread(found: Iterable[tuple[str, str, int, int]], count: int) -> list[tuple[str, str, int, int]]:
@@ -146,11 +150,11 @@ def _row(group: FaceGroup, member: int) -> Row:
     return Row(original, image.image, image.mask, image.clip, detail)
 
 
-def rows_of_pairs(groups: Sequence[ClipGroup], recipe: str, count: int) -> list[Row]:
+def rows_of_pairs(groups: Sequence[ClipGroup], config: GroupConfig, count: int) -> list[Row]:
     """Fakes of pairs on disk, masked now: `count` clips, in turn of each method, two frames of each at most."""
     from tqdm import tqdm
 
-    from mask_generation.pairs.examples import process_group
+    from mask_generation.pairs.groups import process
     from mask_generation.pipeline import build_detector
 
     clips = [
@@ -161,14 +165,16 @@ def rows_of_pairs(groups: Sequence[ClipGroup], recipe: str, count: int) -> list[
     for _, _, number, place in chosen:
         wanted.setdefault(number, []).append(place)
     frames = max(1, min(2, -(-count // max(len(clips), 1))))
-    config = GroupConfig(frames=frames + 2, recipe=recipe)  # the first and the last frame show least
-    detector = build_detector("CPU:0")
+    build = functools.partial(build_detector, "CPU:0")
+    config, _ = place_face(config, groups, build)
+    config = dataclasses.replace(config, frames=frames + 2)  # the first and the last frame show least
+    detector = build()
     rows: list[Row] = []
     for number, places in tqdm(sorted(wanted.items()), unit="original", disable=not sys.stderr.isatty()):
         group = dataclasses.replace(
             groups[number], fakes=tuple(groups[number].fakes[place] for place in sorted(places))
         )
-        result = process_group(group, config, detector)
+        result = process(group, config, detector)
         for outcome in result.outcomes:
             if not outcome.usable:
                 print(f"{outcome.name}: {outcome.state}, {outcome.reason}", file=sys.stderr)

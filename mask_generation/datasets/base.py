@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Optional
 
-from mask_generation.video.writer import VIDEO_SUFFIXES
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from unet_industrial.setting import setting
 
 SPLITS = ("train", "val", "test")
@@ -36,6 +36,9 @@ class Options:
     shares: tuple[float, float, float] = setting(
         (0.72, 0.14, 0.14),  # FaceForensics++'s own
         "Of train, val, test where the data set has no split.",
+    )
+    data_name: str = setting(
+        "", "The data set's name in the names of clips and people, where its list has none.", shown="pairs, pictures"
     )
 
 
@@ -74,6 +77,11 @@ class ClipGroup:
     split: str = ""
     identity: str = ""
     still: bool = False
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the original is a photograph, or a face cut out of one, and no video; its fakes must be too."""
+        return not self.still and self.original is not None and is_picture(self.original)
 
     @property
     def all_identities(self) -> frozenset[str]:
@@ -126,6 +134,11 @@ class Layout:
     find: Callable[[str, Options], Inventory]
     recognises: Optional[Callable[[str], bool]]
     is_file: bool = False
+
+
+def is_picture(path: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return path.lower().endswith(PICTURE_SUFFIXES)
 
 
 def video_files(folder: str) -> list[str]:

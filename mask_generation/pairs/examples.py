@@ -97,7 +97,7 @@ def process_group(
             if fake.outcome.usable:
                 state = "no_face" if original.state == "no_face" else "original_failed"
                 fake.outcome.fail(state, f"original: {original.reason}")
-    return GroupResult(_face_groups(group, config, original, fakes, samples), outcomes, stages.seconds)
+    return GroupResult(face_groups(group, config, original, fakes, samples), outcomes, stages.seconds)
 
 
 def _samples(
@@ -167,12 +167,21 @@ def find_people(
             with stages("faces"):
                 tracker.update(frame)
         note_stats(original, reader)
-    wanted = set(indices)
+    return choose_people(tracker, set(indices), config.max_faces)
+
+
+def choose_people(tracker: FaceTracker, wanted: set[int], max_faces: int) -> list[Track]:
+    """Tracks worth examples, the most often seen first, with smoothed boxes.
+
+    Args:
+        wanted: indices of the sampled frames.
+        max_faces: people at one moment.
+    """
     present = [track for track in tracker.tracks() if _is_person(track, wanted)]
     kept: list[Track] = []
     crowd = collections.Counter[int]()
     for track in present:  # after a cut people count anew, so the limit is on those seen at one moment
-        if all(crowd[index] < config.max_faces for index in track.indices):
+        if all(crowd[index] < max_faces for index in track.indices):
             crowd.update(track.indices)
             track.boxes = track.smoothed()
             kept.append(track)
@@ -251,7 +260,8 @@ def collect(
                         if (number, track.id) not in sequences:
                             sequences[number, track.id] = recipe.sequence()
                         sequence = sequences[number, track.id]
-                        image = _fake_image(frame, copy, mask_frame, fake, box, sequence, config)
+                        geometry = crop_geometry(box, config.crop_margin)
+                        image = fake_image(frame, copy, mask_frame, fake, box, geometry, sequence, config)
                         if image is not None:
                             samples[track.id][-1].fakes[number] = image
         note_stats(original, reader)
@@ -327,16 +337,21 @@ def _next_pair(
     return copy, found[1] if len(found) > 1 else None
 
 
-def _fake_image(
+def fake_image(
     frame: Frame,
     copy: Frame,
     mask_frame: Optional[Frame],
     fake: FakeWork,
     box: Box,
+    geometry: CropGeometry,
     sequence: MaskSequence,
     config: GroupConfig,
 ) -> Optional[FaceImage]:
-    """Crop and mask of one face in a fake; None where the fake's part of the picture does not hold the face."""
+    """Crop and mask of one face in a fake; None where the fake's part of the picture does not hold the face.
+
+    Args:
+        box, geometry: the face and the square to cut out, in the original's picture.
+    """
     assert fake.window is not None
     window = fake.window
     moved = box.shifted(-window.x0, -window.y0)
@@ -361,7 +376,7 @@ def _fake_image(
         frame.time_s,
         None if given is None else np.ascontiguousarray(given[region]),
     )
-    geometry = crop_geometry(box, config.crop_margin).shifted(-window.x0, -window.y0)
+    geometry = geometry.shifted(-window.x0, -window.y0)
     soft = CropGeometry(geometry.x0 - x0, geometry.y0 - y0, geometry.side).crop(
         _half_at(result.mask, result.binary_at), config.crop_size, fill=0
     )
@@ -403,7 +418,7 @@ def _altered_people(fake: FakeWork, number: int, original: ClipOutcome, samples:
     return altered
 
 
-def _face_groups(
+def face_groups(
     group: ClipGroup, config: GroupConfig, original: ClipOutcome, fakes: list[FakeWork], samples: Samples
 ) -> list[FaceGroup]:
     """Put the samples into groups, each with the fakes that altered this person."""

@@ -179,8 +179,8 @@ def _standard_errors(gains: np.ndarray) -> float:
 
 
 def _path_advantage(flat_o: np.ndarray, flat_f: np.ndarray) -> float:
-    """As `_advantage`, of the best path over the same index. A path found by a half of the cells is judged by the other,
-    since by its own it would fit better whatever the truth."""
+    """As `_advantage`, of the best path over the same index. A path found by one half of the cells is judged by the
+    other, since by its own it would fit better whatever the truth."""
     rows, columns = SIGNATURE_HW
     chequers = (np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0).ravel()
     if flat_o.shape[1] != len(chequers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, Optional
@@ -26,9 +27,11 @@ SKIPPED = (
     "split_leak",
     "identical",
     "no_face",
+    "too_dark",
     "untouched",
     "no_mask",
 )
+FACES = ("found", "given")
 FAILED = ("unreadable", "unsupported", "too_short", "timeout", "unaligned", "crashed")
 
 Note = Callable[[str], None]
@@ -40,17 +43,59 @@ class GroupConfig:
 
     Attributes:
         track_rate_hz: frames a second looked at for tracking, beside the sampled ones.
+        given_margin, given_offset: None and empty: to be measured, before the first picture is read.
     """
 
     frames: int = setting(32, "Frames taken of each video, evenly spread.", low=1)
     crop_size: int = setting(CROP_SIZE_PX, "Side of the crops, px.", low=16)
     crop_margin: float = setting(FACE_MARGIN, "Side of the crop over that of the face.", low=1.0)
+    faces: str = setting(
+        "found",
+        "Of pictures. found: faces are looked for, as in videos; given: each picture is a face, cut out already, and "
+        "is taken whole.",
+        choices=FACES,
+    )
+    given_margin: Optional[float] = setting(
+        None,
+        "With --faces=given: side of the picture over that of the face (the longer sides; the face as MTCNN boxes it).",
+        shown="measured by MTCNN on a sample",
+    )
+    given_offset: tuple[float, ...] = setting(
+        (),
+        "With --faces=given: from the picture's centre to the face's, right and down, as shares of the picture's side.",
+        shown="measured with the margin; 0,0 where that is stated",
+    )
+    max_border_difference: float = setting(
+        4.0,
+        "Of pictures: mean difference between the borders of a fake and its original, in grey levels, above which the "
+        "two were cut at different places.",
+        low=0.0,
+    )
+    min_brightness: float = setting(
+        20.0, "Of pictures: mean grey level of a face, 0 to 255, below which it is too dark.", low=0.0
+    )
     recipe: str = setting(DEFAULT_RECIPE, "How a mask is made of a pair.", flag="mask_recipe", choices=RECIPES)
     max_faces: int = setting(2, "People at one moment, the most often seen first.", low=1)
     min_frames: int = setting(1, "Clips with fewer frames are too_short.", low=1)
     track_rate_hz: float = 6.0
     detect_every_s: float = 1.0
     limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.faces != "given" and (self.given_margin is not None or self.given_offset):
+            raise ValueError("--given_margin and --given_offset say where the face is with --faces=given")
+        if self.given_margin is not None and not 0.2 <= self.given_margin <= 10:
+            raise ValueError(f"--given_margin={self.given_margin:g}: 0.2 to 10 is possible")
+        try:
+            offset = tuple(float(value) for value in self.given_offset)
+        except ValueError:
+            offset = (math.nan,)
+        if offset and not (len(offset) == 2 and all(abs(value) <= 1 for value in offset)):
+            given = ",".join(map(str, self.given_offset))
+            raise ValueError(f"--given_offset={given}: two numbers from -1 to 1, such as 0,-0.08")
+        if offset and self.given_margin is None:
+            raise ValueError("--given_offset needs --given_margin beside it")
+        object.__setattr__(self, "given_offset", offset)
 
 
 @dataclasses.dataclass

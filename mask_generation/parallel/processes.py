@@ -77,7 +77,8 @@ def _end_with(parent_sentinel: int) -> None:
 
 def _body(connection: Connection, work: Work) -> None:
     """A process: send "ready", then answer jobs until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they go to all of a group; the parent handles them
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -7,7 +7,9 @@ paths, as on any shared file system; nothing but jobs and rows goes through Ray.
 from __future__ import annotations
 
 import collections
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -76,7 +78,10 @@ def connect(address: str) -> Any:
     try:
         _check_reachable(address)
         options = {} if address != "local" else {"include_dashboard": False}
+        stop = signal.getsignal(signal.SIGTERM)
         ray.init(None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False, **options)
+        if threading.current_thread() is threading.main_thread():  # Ray's own ends the process without a word
+            signal.signal(signal.SIGTERM, stop)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise ParallelError(f"no Ray cluster at {address!r}: {error}") from error
     return ray

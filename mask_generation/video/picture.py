@@ -12,6 +12,7 @@ BT.2100) is shown as on an SDR screen, see `tone_map`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Optional
 
@@ -27,6 +28,9 @@ BT709, BT601 = 1, 5
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # matrix → libswscale's coefficients; 10 is 9 at constant luma
 _UNKNOWN_MATRICES = {8: "YCgCo", 11: "SMPTE 2085", 12: "chromaticity", 13: "chromaticity", 14: "ICtCp", 15: "IPT-C2"}
 _FULL = ColorRange.JPEG
+
+_PACKINGS = {1: "side by side", 2: "one above the other", 4: "in a checkerboard"}  # of AVStereo3DType
+_SPHERE_TAG = "GSpherical:Spherical>true"  # of Google's Spherical Video RFC, version 1, where FFmpeg does not read it
 
 SQUARE_WITHIN = Fraction(1, 100)  # FFmpeg's reader of MP4 takes less for rounding, too
 PLAUSIBLE_ASPECT = Fraction(8)  # DVDs reach 2.4, anamorphic lenses 2; a header beyond this is damaged
@@ -45,13 +49,21 @@ class PictureConverter:
         aspect: shape of a pixel, width by height, as the container declares it; None: as the codec does.
         one_size: bring pictures of another size than the first to the first's, as a player's window does; otherwise
             each has its own.
+        tags: the stream's metadata.
 
     Attributes:
         notes: what was shown otherwise than it is stored and may matter to who judges it: one line each.
     """
 
-    def __init__(self, codec: Any, aspect: Optional[Fraction] = None, one_size: bool = False) -> None:
+    def __init__(
+        self,
+        codec: Any,
+        aspect: Optional[Fraction] = None,
+        one_size: bool = False,
+        tags: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self._codec, self._one_size = codec, one_size
+        self._is_sphere = any(_SPHERE_TAG in value for value in (tags or {}).values())
         # The container's word counts more than the codec's; where they agree, the codec may change its mind later.
         self._fixed_aspect = aspect if aspect and aspect != codec.sample_aspect_ratio else None
         self._aspect_of: dict[tuple[int, int], Optional[Fraction]] = {}
@@ -130,7 +142,14 @@ class PictureConverter:
         return made.to_ndarray()
 
     def _placed(self, picture: Any, pixels: np.ndarray) -> np.ndarray:
-        matrix = picture.side_data.get("DISPLAYMATRIX") if len(picture.side_data) else None
+        side_data = {item.type.name: item for item in picture.side_data}
+        if self._is_sphere or "SPHERICAL" in side_data:
+            self._note("a 360° video, looked at as it is stored, flat: faces far from its middle line are distorted")
+        stereo = bytes(side_data["STEREO3D"])[:4] if "STEREO3D" in side_data else b""
+        packing = _PACKINGS.get(int.from_bytes(stereo, "little"))
+        if packing:
+            self._note(f"a 3D video, looked at as it is stored: the pictures of both eyes {packing}")
+        matrix = side_data.get("DISPLAYMATRIX")
         if matrix is not None:
             pixels = oriented(pixels, bytes(matrix))
         if self._one_size:

@@ -104,7 +104,10 @@ class VideoReader:
         self._stream.codec_context.thread_count = threads
         if threads != 1:
             self._stream.thread_type = "AUTO"
-        self._convert = PictureConverter(self._stream.codec_context, self._stream.sample_aspect_ratio, self._one_size)
+        stream = self._stream
+        self._convert = PictureConverter(
+            stream.codec_context, stream.sample_aspect_ratio, self._one_size, stream.metadata
+        )
         self.stats.notes = self._convert.notes
 
     def _describe(self, size: int) -> VideoInfo:

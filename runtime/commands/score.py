@@ -22,7 +22,16 @@ from runtime.commands.flags import define_packaged_model, given_model
 from runtime.model.calibration import CalibrationError
 from runtime.model.saved_model import ModelError
 from runtime.scoring.abstention import Thresholds
-from runtime.scoring.batch import FILE_LIMIT_S, Found, InputError, ScoringError, find_videos, score_folder, sole_run
+from runtime.scoring.batch import (
+    FILE_LIMIT_S,
+    RESULTS,
+    Found,
+    InputError,
+    ScoringError,
+    find_videos,
+    score_folder,
+    sole_run,
+)
 from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
 from runtime.scoring.video_score import AggregateConfig
@@ -136,6 +145,13 @@ def _run(
         print(f"about this model: {notice}")
     print(f"written to {output}: {', '.join(written)}; pictures in overlays/")
     return cli.FAILED if tables.failed(run.results) else cli.OK
+
+
+def kept() -> str:
+    """What is left of a run that was stopped."""
+    output = Path(flags.FLAGS.output)
+    count = sum(1 for _ in (output / RESULTS).glob("[!.]*.json"))
+    return f"{count} results are kept in {output / RESULTS}: the same command goes on from there." if count else ""
 
 
 def check_output(output: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -21,6 +22,7 @@ from runtime.training.distributed import DistributedError, Workers, is_lost_work
 from runtime.training.presets import PRESETS, REFERENCE_MODE
 from runtime.training.synthesis_source import SynthesisConfig, SynthesisSource, write_validation
 from unet_industrial.config import PRECISIONS, STRIDE, ConfigError, DataConfig, ModelConfig, TrainConfig
+from unet_industrial.files import FolderBusy, sole_writer
 from unet_industrial.record_files import RecordFileError
 
 EXEC_MODES = ("train", "train_and_evaluate", "evaluate", "training_benchmark", "inference_benchmark")
@@ -171,7 +173,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> int:
     from runtime.training import benchmark
-    from runtime.training.loop import Trainer, TrainingError, TrainJob
 
     values = flags.FLAGS
     results = Path(values.output)
@@ -185,9 +186,43 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
         return cli.OK
     if mode == "evaluate":
         return _evaluate_checkpoint(results, model, data, train, workers)
+    source = _source(model, data, train)
+    with _sole_run(results, workers):
+        return _train(mode, model, data, train, source, workers, results)
+
+
+@contextlib.contextmanager
+def _sole_run(results: Path, workers: Workers) -> Iterator[None]:
+    """Hold the results folder for this job: two at once would write over each other's checkpoints.
+
+    Raises:
+        Failure: on all workers, if another job holds it, or it cannot be written to.
+    """
+    problem = None
+    with contextlib.ExitStack() as stack:
+        if workers.is_chief:
+            try:
+                results.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(sole_writer(results))
+            except FolderBusy as error:
+                problem = str(error)
+            except OSError as error:
+                problem = f"{results}: cannot be written to: {error.strerror}"
+        if not workers.is_elastic:  # there, newcomers join later
+            problem = workers.broadcast(problem)
+        if problem:
+            raise cli.Failure(problem)
+        yield
+
+
+def _train(
+    mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, source: Any, workers: Workers, results: Path
+) -> int:
+    from runtime.training.loop import Trainer, TrainingError, TrainJob
+
+    values = flags.FLAGS
     if values.overwrite and workers.is_chief:
         _clear(results)
-    source = _source(model, data, train)
     steps = _steps(source, train, workers)
     train = dataclasses.replace(train, total_steps=steps)
     validate = _validation(model, data, train, workers) if mode == "train_and_evaluate" else None
@@ -217,6 +252,12 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     if validate is not None:
         return _evaluate_checkpoint(results, model, data, train, workers)
     return cli.OK
+
+
+def kept() -> str:
+    """What is left of a run that was stopped outside its loop, where there is no checkpoint to write."""
+    folder = Path(flags.FLAGS.output) / "checkpoints"
+    return f"Checkpoints are kept in {folder}: the same command goes on from there." if folder.is_dir() else ""
 
 
 def _clear(results: Path) -> None:

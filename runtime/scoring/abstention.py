@@ -13,6 +13,7 @@ import numpy as np
 from unet_industrial.setting import setting
 
 DOMAIN_KEY = "domain"  # in model.json: measure → [low, high] of the material the model was validated on
+MOST_SHARE = 0.75  # of the frames looked at with a face, below which the reason says how many they are
 MEASURES = ("face_px", "sharpness", "brightness")
 
 
@@ -23,12 +24,17 @@ class Thresholds:
     Attributes:
         min_frames: decoded frames below which a video is `too_short`, and frames with a face below which it is
             inconclusive (the aggregation needs three to distinguish a stretch from a spike).
+        min_face_share: share of the frames looked at with a face below which it is inconclusive: what is found so
+            seldom is often no face, or one that the detector sees at its worst.
         min_face_px: median longer side of the face box. Crops of smaller faces are mostly interpolation.
         min_sharpness: median of `sharpness`; the value is that of a face so blurred that eyes lose their edges.
         max_outside: share of faces outside the trained domain (where the model states one) above which to abstain.
     """
 
     min_frames: int = setting(3, "Frames, and frames with a face, needed for a score.")
+    min_face_share: float = setting(
+        0.2, "Share of the frames looked at that must show a face for a score.", low=0.0, high=1.0
+    )
     min_face_px: float = setting(32.0, "Faces smaller than this get no score.")
     min_sharpness: float = setting(1.0, "Faces more blurred than this get no score.")
     max_outside: float = 0.5
@@ -36,6 +42,8 @@ class Thresholds:
     def __post_init__(self) -> None:
         if self.min_frames < 1:
             raise ValueError(f"min_frames={self.min_frames}: must be at least 1")
+        if not 0 <= self.min_face_share <= 1:
+            raise ValueError(f"min_face_share={self.min_face_share}: must lie in [0, 1]")
         if self.min_face_px < 0 or self.min_sharpness < 0:
             raise ValueError("min_face_px and min_sharpness must not be negative")
         if not 0 < self.max_outside <= 1:
@@ -59,16 +67,24 @@ def brightness(crop: np.ndarray) -> float:
 
 
 def reason_to_abstain(
-    faces: Sequence[Mapping[str, Any]], frames_with_face: int, thresholds: Thresholds, domain: Mapping[str, Any]
+    faces: Sequence[Mapping[str, Any]],
+    frames_with_face: int,
+    frames: int,
+    thresholds: Thresholds,
+    domain: Mapping[str, Any],
 ) -> str | None:
     """Why the video should get no score, or None.
 
     Args:
         faces: of every face seen its `face_px`, `sharpness` and `brightness`, at least one.
+        frames: frames looked at.
         domain: measure → [low, high], from the model; {} where it states none.
     """
     if frames_with_face < thresholds.min_frames:
         return f"a face in only {frames_with_face} of the frames looked at, {thresholds.min_frames} are needed"
+    if frames_with_face < thresholds.min_face_share * frames:
+        found = _share(frames_with_face, frames)
+        return f"{found}; at least {100 * thresholds.min_face_share:.0f} % are needed (--min_face_share)"
     face_px = float(np.median([face["face_px"] for face in faces]))
     if face_px < thresholds.min_face_px:
         return f"faces too small: {face_px:.0f} px (median), {thresholds.min_face_px:.0f} are needed"
@@ -88,6 +104,15 @@ def reason_to_abstain(
                 f"{high:.0f}"
             )
     return None
+
+
+def few_faces(frames_with_face: int, frames: int) -> str:
+    """What to say of a score that rests on few of the frames looked at; "" where it rests on most."""
+    return _share(frames_with_face, frames) if frames_with_face < MOST_SHARE * frames else ""
+
+
+def _share(frames_with_face: int, frames: int) -> str:
+    return f"a face in {frames_with_face} of {frames} frames looked at ({100 * frames_with_face / frames:.0f} %)"
 
 
 def domain_of(metadata: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

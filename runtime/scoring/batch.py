@@ -350,7 +350,7 @@ def _with_video(path: Path, scorer: Any, job: Job, result: VideoResult) -> Video
     from runtime.scoring.overlay_video import DrawError, write_overlay_video
 
     try:
-        write_overlay_video(job.path, path, scorer)
+        write_overlay_video(job.path, path, scorer, (result.video or {}).get("quarter_turns", 0))
     except (VideoError, DrawError) as error:
         log.warning("no overlay video: %s", error)
         return result

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 
+from mask_generation.faces import turn
 from mask_generation.faces.detector import crop_geometry
 from mask_generation.faces.tracker import FaceTracker
 from mask_generation.video.reader import VideoReader
@@ -26,11 +27,12 @@ class DrawError(Exception):
     """The encoder does not take these frames."""
 
 
-def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None:
+def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any, turns: int = 0) -> None:
     """Write `out`, an H.264 .mp4 with the time stamps of the original: left the original, right the masks.
 
     Args:
         scorer: a `runtime.scoring.scorer.Scorer`.
+        turns: by quarters to the left, as its frames were looked at.
     Raises:
         VideoError: the video cannot be read.
         DrawError: the drawn one cannot be encoded.
@@ -48,7 +50,7 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any) -> None
                 threads=0,  # made once, to be looked at: speed is worth more than the same bytes each time
             ) as writer,
         ):
-            for frame in reader.frames():
+            for frame in (turn.turned(frame, turns) for frame in reader.frames()):
                 writer.write(_pair(frame.rgb, _drawn(frame, tracker, scorer)), frame.time_s)
     except (av.error.FFmpegError, NoFramesError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):

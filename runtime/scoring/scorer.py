@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
+from mask_generation.faces import turn
 from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
@@ -28,6 +29,7 @@ from runtime.scoring.video_score import TrackScore, VideoScore, video_score
 from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+MOST_SIZES = 4  # named in a reason
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
 
@@ -89,7 +91,7 @@ class Scorer:
         try:
             with watch.stage("hash"):
                 sha256 = _sha256(path)
-            run = self._look(path, watch)
+            run = self._upright(path, self._look(path, watch), watch)
             result = self._judge(run, watch)
         except VideoError as error:
             result = VideoResult(shown, error.state, error.reason)
@@ -106,12 +108,28 @@ class Scorer:
             with watch.stage("decode"):
                 count = count_frames(path, self.config.limits)
         run = self._pass_over(path, info, self._indices(info, count), watch)
-        readable = run.decode["decoded"] + run.decode["corrupt"]
+        readable, cause = run.decode["decoded"] + run.decode["corrupt"], run.decode["problem"]
         if run.decode["problem"] and count and readable < count / 2 and self.config.frames and not self.config.fps:
             # Cut short: most samples fell into the part that is not there. Spread them over what is.
             run = self._pass_over(path, info, sample_indices(readable, self.config.frames), watch)
-            run.decode["problem"] = run.decode["problem"] or f"{readable} of {count} declared frames are there"
+            run.decode["problem"] = cause
         return run
+
+    def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
+        """The same frames looked at turned, where faces lie on their side or head and the header does not say so."""
+        best = dict.fromkeys(run.indices, 0.0)
+        for row in run.rows:
+            best[row.frame_index] = max(best[row.frame_index], row.detection)
+        if not best or not turn.is_few(list(best.values())):
+            return run
+        with VideoReader(path, self.config.limits) as reader, watch.stage("detect"):
+            frames = (frame.rgb for frame in reader.frames(turn.tried(run.indices)))
+            turns = turn.find_turn(frames, self.detector, self.config.detect_size)
+        if not turns:
+            return run
+        again = self._pass_over(path, run.info, run.indices, watch, turns)
+        again.decode["problem"] = run.decode["problem"]
+        return again
 
     def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
@@ -120,14 +138,17 @@ class Scorer:
             return indices_at_rate(known, info.fps, self.config.fps) if known else None
         return sample_indices(count, self.config.frames) if self.config.frames and count else None
 
-    def _pass_over(self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch) -> _Pass:
-        """Decode the video once, and predict on every face in the frames at `indices` (None: all)."""
+    def _pass_over(
+        self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0
+    ) -> _Pass:
+        """Decode the video once, and predict on every face in the frames at `indices` (None: all), turned by quarters
+        to the left."""
         spacing = 0.0
         if indices and len(indices) > 1 and info.fps:
             spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
         gap = max(TRACK_GAP_S, 3 * spacing)
         tracker = FaceTracker(self.detector, self.config.detect_every_s, gap)
-        run = _Pass(self.model, self.config, info, tracker, watch)
+        run = _Pass(self.model, self.config, info, tracker, watch, turns)
         with VideoReader(path, self.config.limits) as reader:
             for frame in reader.frames(indices):
                 run.add(frame)
@@ -142,34 +163,35 @@ class Scorer:
         thresholds = self.config.thresholds
         base: dict[str, Any] = {
             "path": "",
-            "video": dataclasses.asdict(run.info),
+            "video": run.video(),
             "decode": run.decode,
             "frames_sampled": len(run.times),
             "frames_with_face": len({row.frame_index for row in run.rows}),
             "sample_times_s": tuple(round(t, 4) for t in run.times),
             "rows": tuple(run.rows),
         }
-        damage = _damage(run.decode)
+        damage, notes = _damage(run.decode), _joined(*run.notes())
         if len(run.times) < thresholds.min_frames:
             reason = f"{len(run.times)} frames can be read, {thresholds.min_frames} are needed"
-            return VideoResult(state=TOO_SHORT, reason=_joined(reason, damage), **base)
+            return VideoResult(state=TOO_SHORT, reason=_joined(reason, damage, notes), **base)
         if not run.rows:
             reason = f"no face found in any of {len(run.times)} frames"
-            return VideoResult(state=NO_FACE, reason=_joined(reason, damage), **base)
+            return VideoResult(state=NO_FACE, reason=_joined(reason, damage, notes), **base)
         with watch.stage("aggregate"):
             scored, order = self._aggregate(run)
         base["faces"] = tuple(_face_summary(run, track, result) for track, result in zip(order, scored.tracks))
         base["pictures"] = run.pictures()
         faces = [dataclasses.asdict(row) for row in run.rows]
-        abstain = abstention.reason_to_abstain(faces, base["frames_with_face"], thresholds, self.domain)
+        seen = base["frames_with_face"], len(run.times)
+        abstain = abstention.reason_to_abstain(faces, *seen, thresholds, self.domain)
         if abstain:
-            return VideoResult(state=INCONCLUSIVE, reason=_joined(abstain, damage), **base)
+            return VideoResult(state=INCONCLUSIVE, reason=_joined(abstain, damage, notes), **base)
         dropped = f"{run.dropped} faces beyond --max_faces were not looked at" if run.dropped else ""
-        reason = _joined(damage, dropped)
+        missing = _joined(damage, dropped)
         probability = self.calibration.probability(scored.score) if self.calibration else None
         return VideoResult(
-            state=PARTIAL if reason else OK,
-            reason=reason,
+            state=PARTIAL if missing else OK,
+            reason=_joined(missing, abstention.few_faces(*seen), notes),
             score=scored.score,
             verdict=scored.verdict,
             probability=probability,
@@ -206,10 +228,17 @@ class _Pass:
     """
 
     def __init__(
-        self, model: LoadedModel, config: ScoreConfig, info: VideoInfo, tracker: FaceTracker, watch: _Stopwatch
+        self,
+        model: LoadedModel,
+        config: ScoreConfig,
+        info: VideoInfo,
+        tracker: FaceTracker,
+        watch: _Stopwatch,
+        turns: int = 0,
     ) -> None:
         self._model, self._config, self.info = model, config, info
-        self._tracker, self._watch = tracker, watch
+        self._tracker, self._watch, self._turns = tracker, watch, turns
+        self._since: dict[tuple[int, int], float] = {}  # (width, height) → seconds at which it was first seen
         self.indices: list[int] = []
         self.times: list[float] = []
         self.rows: list[FaceRow] = []
@@ -220,6 +249,8 @@ class _Pass:
         self._best: list[tuple[float, int, drawing.FramePicture]] = []  # a heap of the highest scores
 
     def add(self, frame: Frame) -> None:
+        frame = turn.turned(frame, self._turns)
+        self._since.setdefault((frame.rgb.shape[1], frame.rgb.shape[0]), frame.time_s)
         self.indices.append(frame.index)
         self.times.append(frame.time_s)
         with self._watch.stage("detect"):
@@ -235,6 +266,23 @@ class _Pass:
                 self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
         if len(self._waiting) >= self._config.batch_size:
             self.flush()
+
+    def video(self) -> dict[str, Any]:
+        """What the container declares, and the size of the pictures as looked at: where it changes, the largest."""
+        width, height = max(
+            self._since, key=lambda size: size[0] * size[1], default=(self.info.width, self.info.height)
+        )
+        return {**dataclasses.asdict(self.info), "width": width, "height": height, "quarter_turns": self._turns}
+
+    def notes(self) -> Iterator[str]:
+        """What of the video is worth saying, although nothing is missing for it."""
+        if self._turns:
+            yield f"looked at {turn.WORDS[self._turns]}: its faces are upright that way; the header is silent"
+        if len(self._since) > 1:
+            sizes = [f"{width}x{height} from {time_s:.1f} s" for (width, height), time_s in self._since.items()]
+            shown = sizes if len(sizes) <= MOST_SIZES else [*sizes[: MOST_SIZES - 1], "…", sizes[-1]]
+            yield f"the picture changes size: {', '.join(shown)}"
+        yield from self.decode["notes"]
 
     def flush(self) -> None:
         """Predict on the crops that wait, score them, and keep the most suspicious as pictures."""

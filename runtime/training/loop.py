@@ -21,6 +21,7 @@ from runtime.training.log import LogError, Stopwatch, TrainLog
 from unet_industrial import metrics
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 from unet_industrial.dataset import BatchSource, RecordSource, find_damage
+from unet_industrial.records import READ_ERRORS
 from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
 
 log = logging.getLogger(__name__)
@@ -251,7 +252,7 @@ class Trainer:
         config = self.job.train
         try:
             return tuple(next(batches) for _ in range(config.accumulate))
-        except tf.errors.OpError as error:
+        except READ_ERRORS as error:
             count = config.batch_size * config.accumulate * self.workers.size
             damage = find_damage(self.job.source, self.state.position, count)
             if damage is None:
@@ -268,7 +269,7 @@ class Trainer:
     def _check_finite(self, result: dict[str, tf.Tensor], micro: tuple[dict[str, tf.Tensor], ...]) -> None:
         if bool(result["finite"]):
             return
-        keys = [key.decode() for batch in micro for key in batch["key"].numpy()]
+        keys = [key.decode("utf-8", "backslashreplace") for batch in micro for key in batch["key"].numpy()]
         # Every worker gets here at the same step, since what it looked at was summed over all of them.
         shares = self.workers.gather((bool(result["own_finite"]), keys))
         blamed = [own for finite, own in shares if not finite] or [own for _, own in shares]
@@ -314,9 +315,10 @@ class Trainer:
 
 
 class StopRequest:
-    """SIGTERM (from Slurm, Kubernetes, `kill`) and SIGINT ask the loop to save and leave, not to die where it stands.
+    """SIGTERM (from Slurm, Kubernetes, `kill`), SIGINT and SIGHUP (a closed terminal) ask the loop to save and leave,
+    not to die where it stands.
 
-    A second SIGINT kills.
+    A second SIGINT kills. SIGHUP is left alone where it is ignored, as under `nohup`.
     """
 
     def __init__(self) -> None:
@@ -325,7 +327,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            hang_up = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+            for number in (signal.SIGTERM, signal.SIGINT, *hang_up):
                 self._previous[number] = signal.signal(number, self._ask)
         return self
 

@@ -82,6 +82,28 @@ def turn(path: Path, matrix: tuple[int, int, int, int]) -> Path:
     return path
 
 
+def spherical(path: Path) -> Path:
+    """Write into an MP4's track that it is a 360° video, as Google's Spherical Video RFC (version 1) has it."""
+    values = {
+        "Spherical": "true",
+        "Stitched": "true",
+        "StitchingSoftware": "drawn",
+        "ProjectionType": "equirectangular",
+    }
+    inside = "".join(f"<GSpherical:{name}>{value}</GSpherical:{name}>" for name, value in values.items())
+    xml = f'<?xml version="1.0"?><rdf:SphericalVideo>{inside}</rdf:SphericalVideo>'.encode()
+    box = struct.pack(">I", 24 + len(xml)) + b"uuid" + bytes.fromhex("ffcc8263f8554a938814587a02521fdd") + xml
+    data = bytearray(path.read_bytes())
+    track = data.index(b"trak") - 4
+    end = track + int.from_bytes(data[track : track + 4], "big")
+    for start in (track, data.index(b"moov") - 4):  # behind the pictures, whose places stay
+        size = int.from_bytes(data[start : start + 4], "big") + len(box)
+        data[start : start + 4] = struct.pack(">I", size)
+    data[end:end] = box
+    path.write_bytes(bytes(data))
+    return path
+
+
 def no_rate(path: Path) -> Path:
     """Set scale and rate in an AVI's stream header, and its microseconds a frame, to 0."""
     data = bytearray(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import types
 from typing import Optional
@@ -137,6 +138,52 @@ def test_earlier_names_are_neither_listed_nor_proposed(subcommands, capsys):
     assert "--plate" not in capsys.readouterr().out
     assert run(subcommands, "bake", "--plat=pie") == cli.USAGE
     assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, code, by", [("INT", 130, ""), ("TERM", 143, " (SIGTERM)"), ("HUP", 129, " (SIGHUP)")])
+def test_whoever_stops_it_is_told_what_is_kept(subcommands, capsys, name, code, by):
+    number = getattr(signal, f"SIG{name}")
+    tidied = []
+
+    def main(arguments):
+        try:
+            signal.raise_signal(number)
+        finally:
+            tidied.append(signal.getsignal(number))
+
+    subcommands[0].main = main
+    before = signal.getsignal(number)
+    assert run(subcommands, "bake", "--dish=pie") == code
+    assert capsys.readouterr().err == f"kitchen bake: interrupted{by}\n"
+    assert tidied in (
+        [signal.SIG_DFL],
+        [signal.SIG_IGN],
+    )  # a second one kills, but a closed terminal has no more to say
+    assert signal.getsignal(number) == before
+    subcommands[0].kept = lambda: f"Half of {flags.FLAGS.dish} is kept."
+    assert run(subcommands, "bake", "--dish=pie") == code
+    assert capsys.readouterr().err == f"kitchen bake: interrupted{by}. Half of pie is kept.\n"
+
+
+def test_signals_that_are_ignored_or_handled_elsewhere_are_left_alone(subcommands):
+    heard = []
+    subcommands[0].main = lambda arguments: [signal.raise_signal(n) for n in (signal.SIGHUP, signal.SIGTERM)] and cli.OK
+    before = (
+        signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        signal.signal(signal.SIGTERM, lambda *_: heard.append(1)),
+    )
+    try:
+        assert run(subcommands, "bake", "--dish=pie") == cli.OK
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+    assert heard == [1]
+
+
+def test_what_the_system_refuses_is_one_line(subcommands, capsys, tmp_path):
+    subcommands[0].main = lambda arguments: (tmp_path / "none" / "a").write_text("") and cli.OK
+    assert run(subcommands, "bake", "--dish=pie") == cli.FAILED
+    assert capsys.readouterr().err == f"kitchen bake: {tmp_path / 'none' / 'a'}: No such file or directory\n"
 
 
 def test_an_earlier_name_of_a_subcommand_runs_it(subcommands, capsys):

@@ -230,16 +230,16 @@ def test_a_part_damaged_on_the_disk_is_noticed_and_its_group_done_again(pairs, t
 
 
 def test_an_unexpected_error_costs_its_group_and_is_logged(pairs, tmp_path, monkeypatch):
-    from mask_generation.pairs import examples
+    from mask_generation.pairs import groups
 
-    real = examples.process_group
+    real = groups.process
 
     def breaks(group, *arguments):
         if group.name.endswith("/02"):
             raise IndexError("off by one")
         return real(group, *arguments)
 
-    monkeypatch.setattr(examples, "process_group", breaks)
+    monkeypatch.setattr(groups, "process", breaks)
     totals = run(pairs, tmp_path / "records")
     assert totals.reasons["crashed"] == 2
     clips = pd.read_csv(tmp_path / "records" / "clips.csv", keep_default_na=False).set_index("name")
@@ -248,12 +248,12 @@ def test_an_unexpected_error_costs_its_group_and_is_logged(pairs, tmp_path, monk
 
 
 def test_the_same_error_again_and_again_is_a_bug_of_ours_and_ends_the_run(pairs, tmp_path, monkeypatch):
-    from mask_generation.pairs import examples
+    from mask_generation.pairs import groups
 
     def breaks(*arguments):
         raise IndexError("off by one")
 
-    monkeypatch.setattr(examples, "process_group", breaks)
+    monkeypatch.setattr(groups, "process", breaks)
     with pytest.raises(PipelineError, match="not the videos: IndexError: off by one"):
         run(pairs, tmp_path / "records")
 

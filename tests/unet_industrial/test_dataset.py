@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import tensorflow as tf
 
 from tests.helpers.drawn_records import group, write
 from unet_industrial.config import DataConfig, ModelConfig
-from unet_industrial.dataset import RecordSource, SyntheticSource, eval_dataset, find_files, fit
+from unet_industrial.dataset import RecordSource, SyntheticSource, eval_dataset, find_damage, find_files, fit
 from unet_industrial.record_files import RecordFileError
+from unet_industrial.records import encode_group
 
 MODEL = ModelConfig(input_size=32)
 PLAIN = DataConfig(augment=False)
@@ -153,6 +155,35 @@ def test_evaluation_names_a_damaged_record(tmp_path):
     Path(path).write_bytes(content)
     with pytest.raises(RecordFileError, match=r"val\.tfrecord, byte \d+: damaged record"):
         list(eval_dataset([path], MODEL, PLAIN, 2))
+
+
+def stored_with(path, name, kind, values):
+    """One group whose record, check sums and all, holds other values in one field."""
+    example = tf.train.Example.FromString(encode_group(group(1)))
+    field = getattr(example.features.feature[name], f"{kind}_list").value
+    del field[:]
+    field.extend(values)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(encode_group(group(0)))
+        writer.write(example.SerializeToString())
+    return str(path)
+
+
+def test_lists_of_unequal_lengths_stop_training_before_it_starts(tmp_path):
+    path = stored_with(tmp_path / "short.tfrecord", "clip", "bytes", [b"one"])
+    with pytest.raises(RecordFileError, match=r"short\.tfrecord, byte \d+: .*'clip' has 1 values for 2 labels"):
+        RecordSource([path], MODEL, PLAIN, seed=0)
+
+
+def test_a_mask_that_disagrees_with_its_label_is_named_in_training_and_evaluation(tmp_path):
+    path = stored_with(tmp_path / "area.tfrecord", "fake_area", "float", [0.0, 0.9])
+    named = r"area\.tfrecord, byte \d+: .*fake_area and mask disagree"
+    source = RecordSource([path], MODEL, PLAIN, seed=0)
+    with pytest.raises(tf.errors.OpError):
+        take(source, 1)
+    assert re.search(named, find_damage(source, 0, 4))
+    with pytest.raises(RecordFileError, match=named):
+        list(eval_dataset([path], MODEL, DataConfig(), 4))
 
 
 def test_evaluation_tells_where_each_crop_is_from(files):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from unet_industrial.record_files import RecordFileError, RecordReader, index_files
+from benchmarks import record_flips
+from tests.helpers import drawn_records
+from unet_industrial.record_files import RecordFileError, RecordReader, index_files, read_all
 
 
 def write(path, records):
@@ -65,3 +67,29 @@ def test_a_file_that_shrinks_after_indexing_is_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(RecordFileError, match=r"a\.tfrecord.*cut short"):
         RecordReader(index).read(0)
+
+
+def test_no_flipped_bit_is_read_in_silence(tmp_path):
+    groups = [drawn_records.group(number, side=16) for number in range(2)]
+    path = drawn_records.write(tmp_path / "flipped.tfrecord", groups)
+    outcomes = record_flips.outcomes(path, lambda: list(read_all([path])), flips=300)
+    assert outcomes == {record_flips.NAMED: 300}
+
+
+def test_a_record_that_changes_after_indexing_is_named_with_its_byte(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    index = index_files([write(path, [b"x" * 100, b"y" * 100])])
+    reader = RecordReader(index)
+    raw = bytearray(path.read_bytes())
+    raw[150] ^= 1
+    path.write_bytes(raw)
+    assert reader.read(0) == b"x" * 100
+    with pytest.raises(RecordFileError, match=r"a\.tfrecord, byte 128: damaged record .*check sum"):
+        reader.read(1)
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    write(path, [b"x"])
+    odd = path.rename(tmp_path / b"\xff.tfrecord".decode("utf-8", "surrogateescape"))
+    assert list(read_all([str(odd)])) == [b"x"]

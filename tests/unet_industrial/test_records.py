@@ -108,6 +108,9 @@ def replaced(number, **changes):
         (replaced(1, label=2), "label must be"),
         (replaced(1, label=0, mask=np.zeros((32, 32), np.uint8)), "can only come first"),
         (replaced(0, mask=np.ones((32, 32), np.uint8)), "has faked pixels"),
+        (replaced(1, threshold=float("nan")), "threshold must be finite"),
+        (dataclasses.replace(draw_group(), box=(1.0, 2.0, float("inf"), 3.0)), "box must be finite"),
+        (dataclasses.replace(draw_group(), box=(9.0, 2.0, 8.0, 3.0)), "x0 <= x1"),
     ],
 )
 def test_groups_that_break_the_schema_are_refused(group, message):
@@ -119,3 +122,81 @@ def test_groups_that_break_the_schema_are_refused(group, message):
 def test_foreign_bytes_are_refused(data):
     with pytest.raises(records.RecordError, match="not a record"):
         records.decode_group(data)
+
+
+def png(shape, value=0, dtype=np.uint8):
+    return tf.io.encode_png(np.full(shape, value, dtype)).numpy()
+
+
+def bomb(side):
+    """A PNG whose head declares `side` by `side` pixels, whatever lies behind it."""
+    picture = bytearray(png((1, 1, 3)))
+    picture[16:24] = side.to_bytes(4, "big") * 2
+    return bytes(picture)
+
+
+def altered(**changes):
+    """A record of other programs: every check sum would be right, but a field is not what the schema has."""
+    example = tf.train.Example.FromString(records.encode_group(draw_group()))
+    for name, (kind, change) in changes.items():
+        values = getattr(example.features.feature[name], f"{kind}_list").value
+        kept = change(list(values))
+        del values[:]
+        values.extend(kept)
+    return example.SerializeToString()
+
+
+def at(number, value):
+    return lambda values: [*values[:number], value, *values[number + 1 :]]
+
+
+BROKEN = {  # record → what the message names
+    "clips_short": (altered(clip=("bytes", lambda v: v[:2])), "'clip' has 2 values for 3 labels"),
+    "masks_gone": (altered(mask=("bytes", lambda v: [])), "'mask' has 0 values for 3 labels"),
+    "labels_gone": (altered(label=("int64", lambda v: [])), "'label' is empty"),
+    "label_2": (altered(label=("int64", at(1, 2))), "label must be 0 or 1"),
+    "label_0_later": (altered(label=("int64", at(1, 0))), "only come first"),
+    "label_0_with_mask": (altered(label=("int64", lambda v: [0]), **{
+        name: (kind, lambda v: v[1:2]) for name, kind in (
+            ("image", "bytes"), ("mask", "bytes"), ("clip", "bytes"), ("method", "bytes"), ("recipe", "bytes"),
+            ("image_frame_index", "int64"), ("noise_level", "float"), ("threshold", "float"), ("fake_area", "float"))
+    }), "label and mask disagree"),
+    "area": (altered(fake_area=("float", at(2, 0.001))), "fake_area and mask disagree"),
+    "box_short": (altered(box=("float", lambda v: v[:3])), "box"),
+    "box_nan": (altered(box=("float", at(0, float("nan")))), "box must be finite"),
+    "threshold_inf": (altered(threshold=("float", at(1, float("inf")))), "threshold must be finite"),
+    "mask_size": (altered(mask=("bytes", at(1, png((32, 16, 1))))), "mask must be"),
+    "mask_colour": (altered(mask=("bytes", at(1, png((32, 32, 3))))), "'mask' of image 1 must be 8-bit grey"),
+    "image_size": (altered(image=("bytes", at(2, png((16, 16, 3))))), "share one shape"),
+    "image_16_bit": (altered(image=("bytes", at(0, png((32, 32, 3), 0, np.uint16)))), "image 0 must be 8-bit"),
+    "image_alpha": (altered(image=("bytes", at(0, png((32, 32, 4))))), "image 0 must be 8-bit grey or RGB"),
+    "image_bomb": (altered(image=("bytes", lambda v: [bomb(30_000)] * 3)), "'image' of image 0 must have sides of"),
+    "image_text": (altered(image=("bytes", at(1, b"no picture, though it is long enough"))), "image 1 is no PNG"),
+    "image_empty": (altered(image=("bytes", at(1, b""))), "'image' of image 1 is no PNG"),
+    "mask_cut": (altered(mask=("bytes", lambda v: [v[0], v[1][:60], v[2]])), "'mask' of image 1 cannot be decoded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("serialised, message", BROKEN.values(), ids=BROKEN)
+def test_what_breaks_the_schema_is_not_read_and_its_field_is_named(serialised, message):
+    with pytest.raises(records.RecordError, match=message):
+        records.decode_group(serialised)
+
+
+@pytest.fixture(scope="module")
+def in_graph():
+    """`parse_member` as `tf.data` runs it."""
+    signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
+    return tf.function(lambda serialised, member: records.parse_member(serialised, member, 3), signature)
+
+
+@pytest.mark.parametrize("serialised", [case[0] for case in BROKEN.values()], ids=BROKEN)
+def test_what_breaks_the_schema_is_not_read_in_a_graph_either(in_graph, serialised):
+    with pytest.raises(tf.errors.OpError):
+        [in_graph(serialised, member) for member in range(3)]
+
+
+@pytest.mark.parametrize("serialised", [b"\xff\xfe" * 40, BROKEN["masks_gone"][0]], ids=["no_example", "masks_gone"])
+def test_fields_alone_are_checked_too(serialised):
+    with pytest.raises(records.RecordError):
+        records.fields_of(serialised)

@@ -208,6 +208,27 @@ def test_pairs_csv_names_the_line_that_is_wrong(tmp_path, text, message):
         find(str(tmp_path / "pairs.csv"), "auto", Options())
 
 
+def test_pairs_csv_finds_names_without_suffix_in_the_folders_below_it(tmp_path):
+    """As lists of face crops have them; the people are in a column of their own."""
+    touch(tmp_path, "faces/ab/abc.jpg", "faces/ac/acd.png", "faces/ac/ace.jpg", "x/one/two.mp4", "y/one/two.mp4")
+    (tmp_path / "faces/ab/round").symlink_to(tmp_path / "faces")
+    (tmp_path / "pairs.csv").write_text(
+        "fake,original,person,split,aligned\nacd,abc,p1,train,1\nac/ace,abc,p1,train,0\ngone,abc,p1,train,1\n"
+    )
+    found = find(str(tmp_path / "pairs.csv"), "auto", Options(data_name="crops"))
+    (group,) = found.groups
+    assert (group.name, group.original) == ("crops/original/native/abc", str(tmp_path / "faces/ab/abc.jpg"))
+    assert group.identities == {"crops:p1"}
+    assert group.identity == "crops:p1"
+    assert group.pictures
+    assert [fake.path for fake in group.fakes] == [
+        str(tmp_path / name) for name in ("faces/ac/ace.jpg", "faces/ac/acd.png", "gone")
+    ]
+    (tmp_path / "pairs.csv").write_text("fake,original\none/two,abc\n")
+    with pytest.raises(DatasetError, match=r"line 2: one/two may be x/one/two.mp4 or y/one/two.mp4; write the path"):
+        find(str(tmp_path / "pairs.csv"), "auto", Options())
+
+
 def test_a_folder_of_real_videos_is_taken_at_any_depth_when_asked_for(tmp_path):
     touch(tmp_path, "a.mp4", "deep/er/b.MOV", "deep/c.txt")
     assert detect(str(tmp_path)) == []

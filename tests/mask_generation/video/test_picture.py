@@ -47,7 +47,7 @@ CODED = {
     "H.264, full range": ("a.mp4", "libx264", "yuv420p", {"color_range": FULL}),
     "H.264, full range, 10 bit": ("a.mp4", "libx264", "yuv420p10le", {"color_range": FULL}),
     "H.264, BT.709, 10 bit": ("a.mp4", "libx264", "yuv420p10le", {"colorspace": BT709}),
-    "H.265, BT.2020, 10 bit": ("a.mp4", "libx265", "yuv420p10le", {"colorspace": BT2020}),
+    "H.265, BT.2020, 10 bit": ("a.ts", "libx265", "yuv420p10le", {"colorspace": BT2020}),
     "VP9, full range": ("a.webm", "libvpx-vp9", "yuv420p", {"color_range": FULL}),
     "VP9, full range, BT.709": ("a.webm", "libvpx-vp9", "yuv420p", {"colorspace": BT709, "color_range": FULL}),
     "AV1, full range": ("a.mp4", "libsvtav1", "yuv420p", {"color_range": FULL}),
@@ -164,13 +164,43 @@ def test_hlg_shows_its_reference_white_and_skin_where_pq_does():
 def test_hdr_is_named_and_tone_mapped(tmp_path, transfer, name):
     tags = {"color_trc": transfer, "color_primaries": 9, "colorspace": BT2020}
     grey = [np.full((48, 64, 3), 148, np.uint8)] * 2  # .58 of the signal: 203 cd/m² in PQ
-    options = {"x265-params": "log-level=none"}
-    path = odd_videos.write(tmp_path / "a.mp4", grey, "libx265", "yuv420p10le", tags=tags, options=options)
+    path = odd_videos.write(tmp_path / "a.mp4", grey, pixel_format="yuv420p10le", tags=tags)
     with VideoReader(path) as reader:
         shown = next(reader.frames()).rgb
         assert reader.stats.notes == [f"HDR ({name}), shown as SDR"]
     assert (190 < shown.mean() < 245) if name == "PQ" else (120 < shown.mean() < 200)
     assert shown.std() < 3
+
+
+@pytest.mark.parametrize("kind", ["box", "tag", "side by side", "one above the other"])
+def test_360_degrees_and_3d_are_named(tmp_path, kind):
+    name, options = "a.mp4", {}
+    if kind == "tag":
+        name = "a.mkv"
+    elif kind != "box":
+        options = {"x264-params": f"frame-packing={3 if kind == 'side by side' else 4}"}
+    path = odd_videos.write(tmp_path / name, odd_videos.pictures(2), options=options)
+    if kind == "box":
+        odd_videos.spherical(path)
+    elif kind == "tag":
+        tagged(path, {"SPHERICAL-VIDEO": "<GSpherical:Spherical>true</GSpherical:Spherical>"})
+    with VideoReader(path) as reader:
+        assert {frame.rgb.shape for frame in reader.frames()} == {(48, 64, 3)}
+        (note,) = reader.stats.notes
+    assert ("360°" if kind in ("box", "tag") else kind) in note
+
+
+def tagged(path, tags):
+    """Rewrite a file with metadata of its stream."""
+    copy = path.with_name("tagged.mkv")
+    with av.open(str(path)) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.metadata.update(tags)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    copy.rename(path)
 
 
 def grown(path, sizes=((48, 64), (96, 128)), count=8):

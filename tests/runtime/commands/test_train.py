@@ -15,6 +15,7 @@ from runtime.__main__ import main
 from runtime.commands import train as train_command
 from tests.helpers.drawn_records import write_dataset
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
+from unet_industrial.files import sole_writer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -132,6 +133,24 @@ def test_missing_records_are_reported(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["train", f"--output={tmp_path}", f"--data_dir={tmp_path / 'empty'}"]) == cli.FAILED
     assert "no record files for split 'train'" in capsys.readouterr().err
+
+
+def test_two_jobs_do_not_share_a_folder(tmp_path, capsys):
+    data = write_dataset(tmp_path / "data", train=4, val=1)
+    results = tmp_path / "results"
+    (results / "checkpoints").mkdir(parents=True)
+    words = ["train", f"--output={results}", f"--data_dir={data}", "--input_size=16", "--num_iter=1", "--overwrite"]
+    with sole_writer(results):
+        assert main(words) == cli.FAILED
+    assert f"{results}: another run is writing there" in capsys.readouterr().err
+    assert (results / "checkpoints").is_dir()  # --overwrite deletes nothing of the other job's
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, capsys):
+    data = write_dataset(tmp_path / "data", train=4, val=1)
+    (tmp_path / "file").touch()
+    assert main(["train", f"--output={tmp_path / 'file' / 'r'}", f"--data_dir={data}", "--input_size=16"]) == cli.FAILED
+    assert f"{tmp_path / 'file' / 'r'}: cannot be written to: Not a directory" in capsys.readouterr().err
 
 
 def benchmark(mode, results, *words):

@@ -12,8 +12,8 @@ from runtime.scoring.abstention import Thresholds, reason_to_abstain
 GOOD = {"face_px": 100.0, "sharpness": 80.0, "brightness": 120.0}
 
 
-def abstain(domain=None, frames=8, count=8, **changes):
-    return reason_to_abstain([{**GOOD, **changes}] * count, frames, Thresholds(), domain or {})
+def abstain(domain=None, with_face=8, frames=8, count=8, **changes):
+    return reason_to_abstain([{**GOOD, **changes}] * count, with_face, frames, Thresholds(), domain or {})
 
 
 def test_good_faces_are_judged():
@@ -24,7 +24,8 @@ def test_good_faces_are_judged():
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"frames": 2}, "a face in only 2 of the frames"),
+        ({"with_face": 2}, "a face in only 2 of the frames"),
+        ({"with_face": 6, "frames": 32}, "a face in 6 of 32 frames looked at (19 %); at least 20 % are needed"),
         ({"face_px": 20.0}, "faces too small: 20 px (median), 32 are needed"),
         ({"sharpness": 0.5}, "faces too blurred: sharpness 0.5"),
         ({"domain": {"face_px": (200, 400)}}, "outside what the model was validated on: face_px 100"),
@@ -37,8 +38,8 @@ def test_reasons(changes, reason):
 
 def test_half_of_the_faces_outside_the_domain_is_still_an_answer():
     faces = [GOOD] * 5 + [{**GOOD, "face_px": 900.0}] * 5
-    assert reason_to_abstain(faces, 10, Thresholds(), {"face_px": (50, 200)}) is None
-    assert reason_to_abstain(faces[4:], 6, Thresholds(), {"face_px": (50, 200)})
+    assert reason_to_abstain(faces, 10, 10, Thresholds(), {"face_px": (50, 200)}) is None
+    assert reason_to_abstain(faces[4:], 6, 10, Thresholds(), {"face_px": (50, 200)})
 
 
 def test_sharpness_falls_with_blur_and_with_enlargement():

@@ -91,6 +91,25 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     assert json.loads((tmp_path / "out" / "report.json").read_text())["resumed"] == 0
 
 
+def test_a_closed_terminal_ends_it_with_what_is_kept(tmp_path):
+    clips(tmp_path, {f"{i:02d}.mp4": "0.1" if i < 3 else "slow 30 0.1" for i in range(6)})
+    words, environment = command(tmp_path, "--processes=2")
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(looked_at(tmp_path)) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGHUP)  # to all of its processes, as a terminal does
+    _, complaint = process.communicate(timeout=20)
+    assert process.returncode == 129
+    assert "interrupted (SIGHUP). 3 results are kept in" in complaint
+    assert "the same command goes on from there" in complaint
+    assert "Traceback" not in complaint
+    assert not (tmp_path / "out" / "videos.csv").exists()
+
+
 def test_a_changed_file_or_setting_is_scored_again_and_an_unchanged_one_is_not(tmp_path):
     clips(tmp_path, {"a.mp4": "0.1", "b.mp4": "0.2"})
     assert run(tmp_path)[0] == 0

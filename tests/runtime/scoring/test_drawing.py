@@ -107,6 +107,15 @@ def test_the_video_has_every_frame_at_its_time_and_the_mask_on_the_right(scorer,
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["out.mp4"]
 
 
+def test_a_video_looked_at_turned_is_drawn_turned(scorer, tmp_path):
+    upright = [drawn_videos.frame(1, [0]) for _ in range(3)]
+    path = drawn_videos.write(tmp_path / "side.mp4", [np.rot90(picture, -1) for picture in upright])
+    overlay_video.write_overlay_video(path, tmp_path / "out.mp4", scorer, turns=1)
+    after = next(read_frames(tmp_path / "out.mp4")).rgb
+    assert np.abs(after[:, :160].astype(int) - upright[0]).mean() < 6
+    assert redness(after[98:110, 224:236]).mean() > 50 + redness(after[98:110, 64:76]).mean()
+
+
 def test_time_stamps_that_stand_still_and_odd_sizes_are_encoded(scorer, tmp_path):
     with video_file(tmp_path / "out.mp4", 20) as writer:
         for index, time_s in enumerate((0.0, 0.1, 0.1, 0.05, 0.3)):

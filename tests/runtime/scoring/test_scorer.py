@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult
 from runtime.scoring.scorer import Scorer
 from runtime.scoring.video_score import AggregateConfig
-from tests.helpers import drawn_model, drawn_videos
+from tests.helpers import drawn_model, drawn_videos, odd_videos
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,100 @@ def test_a_cut_off_file_is_scored_on_what_is_there_and_says_so(score, tmp_path):
     assert (result.state, result.verdict) == ("partial", "fake")
     assert result.frames_sampled > 16  # spread over what is there, not over what was declared
     assert "96" in result.reason
+
+
+class UprightOvals(drawn_videos.OvalDetector):
+    """Finds ovals that stand with the eyes above; given a score for `others`, those too, as MTCNN does."""
+
+    def __init__(self, others=0.0):
+        self.others = others
+
+    def detect(self, rgb):
+        found = super().detect(rgb)
+        upright = [face for face in found if self.is_upright(rgb, face.box)]
+        others = [dataclasses.replace(face, score=self.others) for face in found if face not in upright]
+        return upright + (others if self.others else [])
+
+    @staticmethod
+    def is_upright(rgb, box):
+        inside = rgb[round(box.y0) : round(box.y1), round(box.x0) : round(box.x1)].max(axis=2)
+        rows = np.flatnonzero((inside < 60).any(axis=1))  # of the eyes
+        return box.height > box.width and rows.size > 0 and rows.mean() < inside.shape[0] / 2
+
+
+@pytest.mark.parametrize("others", [0.0, 0.95])
+@pytest.mark.parametrize(("turns", "words"), [(1, "90° to the right"), (2, "upside down"), (3, "90° to the left")])
+def test_a_face_on_its_side_or_head_is_looked_at_upright(model, tmp_path, turns, words, others):
+    upright = [drawn_videos.frame(1, [0], shift=i % 3) for i in range(12)]
+    side = drawn_videos.write(tmp_path / "side.mp4", [np.rot90(picture, turns) for picture in upright])
+    plain = drawn_videos.write(tmp_path / "plain.mp4", upright)
+    scorer = Scorer(model, ScoreConfig(), UprightOvals(others))
+    found, wanted = scorer.score(side), scorer.score(plain)
+    assert (found.state, found.verdict, found.frames_with_face) == ("ok", "fake", 12)
+    assert words in found.reason
+    assert wanted.reason == ""
+    assert found.score == pytest.approx(wanted.score, abs=0.02)
+    boxes = [[(row.x0, row.y0, row.x1, row.y1) for row in result.rows] for result in (found, wanted)]
+    np.testing.assert_allclose(*boxes, atol=3)
+    assert (found.video["width"], found.video["height"]) == (wanted.video["width"], wanted.video["height"])
+
+
+def test_a_room_without_faces_is_not_turned(model, tmp_path):
+    room = drawn_videos.write(
+        tmp_path / "room.mp4", [np.full((120, 160, 3), level, np.uint8) for level in range(60, 80)]
+    )
+    result = Scorer(model, ScoreConfig(), UprightOvals()).score(room)
+    assert (result.state, result.video["quarter_turns"]) == ("no_face", 0)
+
+
+def with_faces(path, there, frames=20):
+    empty = np.full((160, 160, 3), 90, np.uint8)
+    return drawn_videos.write(path, [drawn_videos.frame(1) if i < there else empty for i in range(frames)])
+
+
+def test_a_score_on_part_of_the_frames_says_so_and_one_on_hardly_any_is_none(score, tmp_path):
+    most, half, few = (score(with_faces(tmp_path / f"{there}.mp4", there)) for there in (16, 10, 3))
+    assert (most.state, most.reason) == ("ok", "")
+    assert (half.state, half.reason) == ("ok", "a face in 10 of 20 frames looked at (50 %)")
+    assert (few.state, few.score) == ("inconclusive", None)
+    assert few.reason.startswith("a face in 3 of 20 frames looked at (15 %)")
+
+
+def test_every_size_of_a_call_is_looked_at_and_faces_are_followed(score, tmp_path):
+    parts = []
+    for number, scale in enumerate((1, 2)):
+        pictures = [
+            np.kron(drawn_videos.frame(1, [0], shift=i % 3), np.ones((scale, scale, 1), np.uint8)) for i in range(12)
+        ]
+        parts.append(drawn_videos.write(tmp_path / f"{number}.ts", pictures).read_bytes())
+    (tmp_path / "call.ts").write_bytes(b"".join(parts))
+    result = score(tmp_path / "call.ts", frames=0)
+    assert (result.state, result.verdict) == ("ok", "fake")
+    assert (result.frames_sampled, len(result.rows)) == (24, 24)
+    assert {row.track for row in result.rows} == {0}
+    assert "changes size: 160x160 from 0.0 s, 320x320" in result.reason
+    assert (result.video["width"], result.video["height"]) == (320, 320)
+    assert max(row.face_px for row in result.rows) > 1.8 * min(row.face_px for row in result.rows)
+
+
+def test_squeezed_pixels_get_the_score_boxes_and_size_of_square_ones(score, tmp_path):
+    pictures = [drawn_videos.frame(1, [0], shift=i % 3) for i in range(8)]
+    narrow = [cv2.resize(picture, (120, 160), interpolation=cv2.INTER_AREA) for picture in pictures]
+    tags = {"sample_aspect_ratio": Fraction(4, 3)}
+    squeezed = score(odd_videos.write(tmp_path / "narrow.mp4", narrow, tags=tags))
+    square = score(odd_videos.write(tmp_path / "square.mp4", pictures))
+    assert (squeezed.video["width"], squeezed.video["height"]) == (160, 160)
+    assert squeezed.score == pytest.approx(square.score, abs=0.02)
+    for one, other in zip(squeezed.rows, square.rows):
+        assert (one.x0, one.y0, one.x1, one.y1) == pytest.approx((other.x0, other.y0, other.x1, other.y1), abs=4)
+
+
+def test_hdr_is_named_and_stays_an_answer(score, tmp_path):
+    tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9}
+    grey = [np.full((96, 96, 3), 120, np.uint8)] * 4
+    path = odd_videos.write(tmp_path / "hdr.mp4", grey, pixel_format="yuv420p10le", tags=tags)
+    result = score(path)
+    assert "HDR (PQ), shown as SDR" in result.reason
 
 
 def test_faces_beyond_the_limit_make_the_result_partial(score, tmp_path):

@@ -19,7 +19,7 @@ import tensorflow as tf
 from runtime.__main__ import main
 from runtime.training.checkpoint import STATE_FILE, CheckpointError, CheckpointStore, read_state
 from runtime.training.distributed import Workers
-from runtime.training.loop import Trainer, TrainingError, TrainJob
+from runtime.training.loop import StopRequest, Trainer, TrainingError, TrainJob
 from tests.helpers.drawn_records import write_dataset
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 from unet_industrial.dataset import SyntheticSource
@@ -164,16 +164,16 @@ def test_a_damaged_record_is_named(tmp_path, capsys):
 
 
 class Spoilt(SyntheticSource):
-    """Noise whose batch number `bad` (from 0) has a picture that is not a number, or asks the run to stop."""
+    """Noise whose batch number `bad` (from 0) has a picture that is not a number, or sends the signal `stop`."""
 
-    def __init__(self, model, bad, stop=False):
+    def __init__(self, model, bad, stop=None):
         super().__init__(model, seed=1)
         self._bad, self._stop = bad, stop
 
     def batches(self, position, batch_size, rank, workers):
         def spoil(number, batch):
             image = tf.where(number == self._bad, np.nan, 1.0) * batch["image"]
-            if self._stop:
+            if self._stop is not None:
                 image = batch["image"]
                 tf.py_function(self._ask, [number], [])
             return {**batch, "image": image, "key": tf.strings.join([tf.strings.as_string(number), batch["key"]], "/")}
@@ -183,7 +183,7 @@ class Spoilt(SyntheticSource):
 
     def _ask(self, number):
         if number == self._bad:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self._stop)
 
 
 def job(results, source=None, **train):
@@ -200,15 +200,29 @@ def test_a_loss_that_is_not_finite_stops_naming_step_and_records(tmp_path):
     assert [row["step"] for row in rows(tmp_path)] == [1]
 
 
-def test_a_run_that_is_asked_to_stop_saves_first(tmp_path):
-    asked = job(tmp_path, Spoilt(ModelConfig(input_size=16), bad=3, stop=True), checkpoint_every=0)
-    before = signal.getsignal(signal.SIGTERM)
-    result = Trainer(asked, Workers()).run()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_asked_to_stop_saves_first(tmp_path, number):
+    asked = job(tmp_path, Spoilt(ModelConfig(input_size=16), bad=3, stop=number), checkpoint_every=0)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        result = Trainer(asked, Workers()).run()
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert result.stopped
-    assert signal.getsignal(signal.SIGTERM) == before
     saved = read_state(CheckpointStore(tmp_path / "checkpoints").newest())
     assert saved.step == result.state.step < 6
     assert saved.position == 2 * saved.step
+
+
+def test_a_closed_terminal_does_not_stop_a_run_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert float(stop.flag) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_checkpoint_holds_settings_position_and_loss_scale(tmp_path):
