@@ -3,15 +3,16 @@
 `fake` may be empty (an original to be used as it is); `method`, `split`, `compression`, `dataset` and `identity` may
 be missing. `identity` (or `person`) names people or sources, several separated by `;`. Without it the file names stand
 for them: an original for itself, a fake `A_B` for originals `A` and `B`, as in FaceForensics++. A pair is two videos or
-two pictures. A name without a suffix, as lists of crops have them, is looked for in the folders below the file.
+two pictures. A name without a suffix, as lists of crops have them, is looked for in the folders below the file. Any
+dialect of CSV is read (`lists`), and names as written on another system (`names`); what is not there is `missing`.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 from typing import Optional
 
+from mask_generation.datasets import lists
 from mask_generation.datasets.base import (
     SPLITS,
     ClipGroup,
@@ -21,7 +22,9 @@ from mask_generation.datasets.base import (
     Layout,
     Options,
     group_fakes,
+    missing,
 )
+from mask_generation.datasets.names import Folder
 from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _NEEDED, _COLUMNS = ("fake", "original"), "fake,original,method,split"
@@ -34,8 +37,8 @@ def recognises(root: str) -> bool:
 def find(root: str, options: Options) -> Inventory:
     """
     Raises:
-        DatasetError: columns are missing, a split has another name than train, val or test, or one original is put into
-            two splits.
+        DatasetError: columns are missing, a split has another name than train, val or test, one original is put into
+            two splits, or not one file is there.
     """
     found = Inventory("pairs_csv")
     base = os.path.dirname(os.path.abspath(root))
@@ -43,24 +46,30 @@ def find(root: str, options: Options) -> Inventory:
     fakes: list[tuple[str, FakeClip]] = []
     used: set[str] = set()
     names = Names(base)
-    rows = _rows(root)
+    rows = lists.read_table(root, _NEEDED, _COLUMNS)
+    listed = os.path.basename(root)
+    gone: set[str] = set()
     stems = {_last(row["original"]) for _, row in rows}
     for number, row in rows:
         compression, method = row.get("compression") or "native", row.get("method") or "fake"
         dataset = row.get("dataset") or options.data_name or "pairs"
         if options.compressions and compression not in options.compressions:
             continue
-        original, split = row["original"], row.get("split") or ""
+        original, split = row["original"], lists.split_of(row.get("split"))
         where = f"{root}, line {number}"
-        if split and split not in SPLITS:
-            raise DatasetError(f"{where}: split {split!r}; allowed are {', '.join(SPLITS)}")
+        if split is None:
+            raise DatasetError(f"{where}: split {row['split']!r}; allowed are {', '.join(SPLITS)}")
         given = [who.strip() for who in (row.get("identity") or row.get("person") or "").split(";") if who.strip()]
         people = frozenset(f"{dataset}:{who}" for who in given or [_last(original)])
-        path = names.path(original, where)
-        if original and os.path.lexists(path):
-            own = f"{dataset}/original/{compression}/{_stem(original)}"
-            group = ClipGroup(own, dataset, "original", compression, path, (), people, split)
-            before = groups.setdefault(original, group)
+        real = names.path(original, where) if original else ""
+        own = f"{dataset}/original/{compression}/{_stem(original)}"
+        if original and not os.path.lexists(real):
+            if real not in gone:
+                found.problems.append(missing(own, real, "original", compression, 0, listed))
+            gone.add(real)
+        elif original:
+            group = ClipGroup(own, dataset, "original", compression, real, (), people, split)
+            before = groups.setdefault(real, group)
             if before.split != split:
                 raise DatasetError(f"{where}: {original} is in {before.split or 'no split'!r} before")
         if not row["fake"] or (options.methods and method not in options.methods):
@@ -73,8 +82,16 @@ def find(root: str, options: Options) -> Inventory:
             people |= {f"{dataset}:{part}" for part in _last(row["fake"]).split("_") if part in stems}
         mask = names.path(row["mask"], where) if row.get("mask") else None
         path = names.path(row["fake"], where)
-        fakes.append((original, FakeClip(name, path, method, compression, people, mask)))
-    group_fakes(groups, fakes, found, {key: os.path.join(base, key) for key, _ in fakes})
+        if os.path.lexists(path):
+            fakes.append((real, FakeClip(name, path, method, compression, people, mask)))
+        else:
+            found.problems.append(missing(name, path, method, compression, 1, listed))
+    if found.problems and not groups and not fakes:
+        raise DatasetError(
+            f"{root}: not one of the {len(found.problems)} files that it names is there; the first should be "
+            f"{found.problems[0].path}: paths are relative to the file"
+        )
+    group_fakes(groups, fakes, found, {})
     return found
 
 
@@ -86,23 +103,24 @@ class Names:
     """
 
     def __init__(self, base: str) -> None:
-        self._base = base
+        self._base, self._folder = base, Folder(base)
         self._below: Optional[dict[str, list[str]]] = None  # {last part of the name, without suffix: relative paths}
 
     def path(self, name: str, where: str) -> str:
-        """The file of that name; where it has no suffix, the one video or picture below the folder that it fits.
+        """The file of that name; where it has no suffix, the one video or picture below the folder that it fits. Where
+        there is none, where it should have been.
 
         Args:
             where: the place in the list, for the message.
         Raises:
             DatasetError: a name without a suffix fits several files.
         """
-        path = os.path.join(self._base, name)
-        if not name or name.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)) or os.path.lexists(path):
+        path = self._folder.path(name)
+        if name.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)) or os.path.lexists(path):
             return path
         if self._below is None:
             self._below = self._list()
-        wanted = "/" + name.replace(os.sep, "/")
+        wanted = "/" + name.replace("\\", "/")
         fit = [each for each in self._below.get(wanted.rsplit("/", 1)[-1], ()) if f"/{_stem(each)}".endswith(wanted)]
         if len(fit) > 1:
             raise DatasetError(f"{where}: {name} may be {fit[0]} or {fit[1]}; write the path and the suffix")
@@ -125,23 +143,11 @@ class Names:
 
 
 def _stem(path: str) -> str:
-    return os.path.splitext(path.replace(os.sep, "/"))[0]
+    return os.path.splitext(path.replace("\\", "/"))[0]
 
 
 def _last(path: str) -> str:
     return _stem(path).rsplit("/", 1)[-1]
-
-
-def _rows(path: str) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DatasetError(f"{path}: no column {', '.join(missing)}; expected {_COLUMNS}")
-            return [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
-    except (OSError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as CSV ({error})") from error
 
 
 LAYOUT = Layout("pairs_csv", "pairs", f"a .csv file with columns {_COLUMNS}", find, recognises, is_file=True)

@@ -39,7 +39,7 @@ def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
     assert part.bytes > 1000
     assert rows(result)["lost", 1].unpaired == 1
     states = [row["state"] for row in result.problems]
-    assert sorted(states) == sorted(["original_missing", *["unreadable", "partial"][:broken]])
+    assert sorted(states) == sorted(["missing", "original_missing", *["unreadable", "partial"][:broken]])
     assert all(row["reason"] for row in result.problems)
     assert result.ok
 
@@ -48,7 +48,7 @@ def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
     assert command.main(["audit", f"--pairs_csv={videos}", f"--json={tmp_path / 'audit.json'}"]) == 0
     out = capsys.readouterr().out
     assert "3 originals to work on, in 3 components" in out
-    assert "1 original_missing, 1 unreadable" in out
+    assert "1 missing, 1 original_missing, 1 unreadable" in out
     document = json.loads((tmp_path / "audit.json").read_text())
     assert document["ok"] is True
     assert {part["method"] for part in document["parts"]} == {"original", "mouth", "lost"}
