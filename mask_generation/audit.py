@@ -161,12 +161,13 @@ def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
         return None
     try:
         with VideoReader(path, limits) as reader:
-            declared = reader.info.frames
-            packets = reader.count_packets() if check == "read" else None
+            if check == "read":
+                reader.timeline  # noqa: B018  every packet is looked at
+            problem = reader.stats.problem
     except VideoError as error:
         return error
-    if packets is not None and declared and declared - packets > max(2, 0.02 * declared):
-        return VideoError(path, "partial", f"{packets} of {declared} declared frames are there: cut short")
+    if problem:
+        return VideoError(path, "partial", problem)
     return None
 
 

@@ -292,6 +292,23 @@ def numbers(name: str) -> dict[str, float]:
     return found
 
 
+def folders(name: str) -> dict[str, str]:
+    """The list flag `name` of NAME=DIR as a dictionary.
+
+    Raises:
+        UsageError: an item is not of that form, a name stands twice, or a folder is not there.
+    """
+    found: dict[str, str] = {}
+    for item in flags.FLAGS[name].value:
+        key, _, folder = item.partition("=")
+        if not key or not folder or key in found:
+            raise UsageError(f"--{name}={item}: NAME=DIR is needed, each name once")
+        if not os.path.isdir(folder):
+            raise UsageError(f"--{name}={item}: there is no folder {folder}")
+        found[key] = folder
+    return found
+
+
 class Alias(flags.Flag):
     """An earlier name of a flag: it sets the flag, is not listed in the help, and its use is reported.
 

@@ -194,6 +194,9 @@ class TrainConfig(Config):
         total_steps: length of the cosine schedule, in steps; the loop sets it to the run's length.
         warmup_steps: steps over which the learning rate rises linearly from 0; 0: none, as in the reference.
         scale_lr: multiply the learning rate by the number of workers (the reference does not).
+        ema_decay: what is evaluated, kept and exported is an exponential moving average of the weights with this decay
+            per update (Polyak and Juditsky 1992), lower over the first updates as in TensorFlow's
+            ExponentialMovingAverage; 0: the weights themselves.
         accumulate: micro-batches of `batch_size` whose gradients are averaged into one update.
         amp: half precision of the arithmetic, "fp16", "bf16", or "none"; weights stay float32.
         dynamic_loss_scale: with fp16, double the loss scale after 2000 good steps and halve it when gradients
@@ -224,6 +227,7 @@ class TrainConfig(Config):
     rmsprop_epsilon: float = setting(1e-10, "RMSProp's epsilon.")
     weight_decay: float = setting(1e-5, "Factor of the L2 term in the loss.")
     clip_norm: float = setting(0.0, "Largest global gradient norm; 0: no clipping.")
+    ema_decay: float = setting(0.0, "Decay of the moving average of weights that is evaluated and kept; 0: none.")
     accumulate: int = setting(1, "Micro-batches averaged into one update.")
     amp: str = "none"
     dynamic_loss_scale: bool = setting(True, "With --amp: adapt the loss scale.", flag="use_auto_loss_scaling")
@@ -261,5 +265,6 @@ class TrainConfig(Config):
         _within("learning_rate_decay_factor", self.learning_rate_decay_factor, 0, 1, open_low=True)
         _within("rmsprop_decay", self.rmsprop_decay, 0, 1)
         _within("rmsprop_momentum", self.rmsprop_momentum, 0, 1)
+        _within("ema_decay", self.ema_decay, 0, 1)
         for name in ("weight_decay", "clip_norm", "image_loss_weight", "pair_loss_weight", "dice_loss_weight"):
             _within(name, getattr(self, name), 0)

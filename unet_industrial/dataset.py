@@ -46,6 +46,11 @@ class BatchSource(Protocol):
         """What the data is, for the checkpoint: a resumed run must find the same."""
         ...
 
+    def find_damage(self, positions: Sequence[int]) -> Optional[str]:
+        """For the message after `batches` has failed: the first of these examples of the stream that cannot be read and
+        decoded, named with what is wrong with it. None: all are well, or they do not come from files."""
+        ...
+
 
 def find_files(data_dir: str, split: str) -> list[str]:
     """Record files of one split: `<data_dir>/<split>*.tfrecord` or `<data_dir>/<split>/*.tfrecord`.
@@ -170,9 +175,28 @@ class RecordSource:
         return data.prefetch(self._data.prefetch_batches or tf.data.AUTOTUNE)
 
     def find_damage(self, positions: Sequence[int]) -> Optional[str]:
-        """See the function of that name."""
+        """See `BatchSource`."""
         numbers = map(int, self._sampler.draw(positions).record)
         return first_damage(self._index, self._reader, numbers)
+
+    def members(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """These examples of the stream as they are stored, outside any graph: the fields of `records.parse_member`,
+        `image` (H,W,C) and `mask` (H,W,1) uint8 arrays.
+
+        Raises:
+            RecordFileError: a record is damaged, or its file cannot be read.
+        """
+        draws = self._sampler.draw(positions)
+        found = []
+        for record, member in zip(draws.record, draws.member):
+            serialised = tf.constant(self._reader.read(int(record)))
+            try:
+                parsed = records.parse_member(serialised, tf.constant(member), self._model.in_channels)
+            except records.READ_ERRORS as error:
+                damage = first_damage(self._index, self._reader, [int(record)])
+                raise RecordFileError(damage or str(error)) from error
+            found.append({name: value.numpy() for name, value in parsed.items()})
+        return found
 
     def _example(self, record: tf.Tensor, member: tf.Tensor, pair_seed: tf.Tensor, own_seed: tf.Tensor) -> Batch:
         serialised = read_record(self._reader, record)
@@ -196,6 +220,9 @@ class SyntheticSource:
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "synthetic", "seed": self._seed}
+
+    def find_damage(self, positions: Sequence[int]) -> Optional[str]:
+        return None
 
     def batches(self, position: int, batch_size: int, rank: int, workers: int) -> tf.data.Dataset:
         shape = (batch_size, self._model.input_size, self._model.input_size)
@@ -319,14 +346,6 @@ def read_record(reader: RecordReader, record: tf.Tensor) -> tf.Tensor:
     # Reading has no side effect; declaring that lets deterministic mode read in parallel.
     data = tf.numpy_function(lambda number: reader.read(int(number)), [record], tf.string, stateful=False)
     return tf.ensure_shape(data, ())
-
-
-def find_damage(source: BatchSource, position: int, examples: int) -> Optional[str]:
-    """The first of these examples of the stream that cannot be read and decoded, named with what is wrong with it.
-
-    For the message after `batches` has failed. None: all are well, or they do not come from record files.
-    """
-    return source.find_damage(range(position, position + examples)) if isinstance(source, RecordSource) else None
 
 
 def first_damage(index: RecordIndex, reader: RecordReader, numbers: Iterable[int]) -> Optional[str]:

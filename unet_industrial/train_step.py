@@ -85,6 +85,40 @@ def make_optimizer(config: TrainConfig, workers: int = 1) -> Any:
     return optimizer
 
 
+EMA_START = 10.0  # update t uses at most (1 + t) / (10 + t), so that the first weights are forgotten soon
+
+
+class MovingAverage:
+    """An exponential moving average of a network's weights, kept in another network of the same shape.
+
+    average = d·average + (1 - d)·weights after each update, d = min(decay, (1 + t) / (10 + t)), as
+    `tf.train.ExponentialMovingAverage(decay, num_updates=t)`.
+
+    Args:
+        network: whose weights are followed. average: takes the averages; begins with the same weights.
+    """
+
+    def __init__(self, network: Any, average: Any, decay: float) -> None:
+        self._pairs = list(zip(average.variables, network.variables))
+        self._decay = decay
+        self.update = tf.function(self._update)
+
+    def start(self) -> None:
+        """Begin with the network's weights as they are."""
+        for average, weights in self._pairs:
+            average.assign(weights)
+
+    def _update(self, updates: tf.Tensor) -> None:
+        """
+        Args:
+            updates: finished updates of the network, integer scalar, this one included.
+        """
+        count = tf.cast(updates, tf.float32)
+        decay = tf.minimum(self._decay, (1.0 + count) / (EMA_START + count))
+        for average, weights in self._pairs:
+            average.assign_sub((1.0 - decay) * (average - weights))
+
+
 class TrainStep:
     """Runs updates of a model on batches, alone or as one of several workers.
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from absl import flags
 from tqdm import tqdm
 
 from mask_generation import cli
-from mask_generation.faces.detector import FaceDetector, MtcnnDetector
+from mask_generation.faces.detector import Detection, FaceDetector, MtcnnDetector
 from mask_generation.pairs.outcome import GroupConfig
 from mask_generation.synthesis import face_bank
 from mask_generation.video.reader import count_frames, read_frames, sample_indices
@@ -111,10 +112,9 @@ def collect(
         count = 0
         try:
             for index, rgb in _pictures(os.path.join(folder, relative), frames):
-                faces = [face for face in detector.detect(rgb) if face.score >= MIN_SCORE]
-                if not faces:
+                face = largest_face(rgb, detector)
+                if face is None:
                     continue
-                face = max(faces, key=lambda found: found.box.area)
                 cut = face_bank.crop_face(rgb, face.box, face.landmarks)
                 if cut is not None:
                     count += 1
@@ -126,6 +126,21 @@ def collect(
             problems.append(
                 f"{printable(os.path.join(folder, relative))}: no face of 48 pixels or more inside the picture"
             )
+
+
+def largest_face(rgb: np.ndarray, detector: FaceDetector) -> Optional[Detection]:
+    """The largest face of a picture (H, W, 3), box and points in its pixels; None: there is none.
+
+    MTCNN needs some surround. A picture in which nothing is found is looked at again with a border a third as wide as
+    the picture, which shows the faces of crops that are nothing but a face.
+    """
+    for border in (0, round(max(rgb.shape[:2]) / 3)):
+        seen = cv2.copyMakeBorder(rgb, border, border, border, border, cv2.BORDER_REPLICATE) if border else rgb
+        faces = [face for face in detector.detect(seen) if face.score >= MIN_SCORE]
+        if faces:
+            face = max(faces, key=lambda found: found.box.area)
+            return Detection(face.box.shifted(-border, -border), face.score, face.landmarks - np.float32(border))
+    return None
 
 
 def _pictures(path: str, frames: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -11,15 +11,27 @@ import os
 import unicodedata
 from typing import Optional
 
+from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+
 
 def fold(name: str) -> str:
     """A name such that two of them are equal if they mean the same file by the rule above."""
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).casefold()
 
 
+def _bare(path: str) -> str:
+    """A path folded, without the suffix of a video or picture."""
+    bare, suffix = os.path.splitext(fold(path))
+    return bare if suffix in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) else bare + suffix
+
+
 def last(name: str) -> str:
     """The last part of a path, folded, without suffix: what names a clip in lists that put other folders in front."""
     return os.path.splitext(fold(name).rstrip("/").rsplit("/", 1)[-1])[0]
+
+
+class AmbiguousName(Exception):
+    """A name fits several files; the message says which."""
 
 
 class Folder:
@@ -28,6 +40,7 @@ class Folder:
     def __init__(self, root: str) -> None:
         self.root = root
         self._listed: dict[str, dict[str, list[str]]] = {}
+        self._below: Optional[dict[str, list[str]]] = None
 
     def find(self, name: str) -> Optional[str]:
         """Path of the file or folder that a name means; None where there is none, or several fit."""
@@ -52,6 +65,36 @@ class Folder:
     def path(self, name: str) -> str:
         """As `find`; where there is none, where the file should have been."""
         return self.find(name) or os.path.join(self.root, name.replace("\\", "/"))
+
+    def find_below(self, name: str) -> Optional[str]:
+        """Path of the video or picture, in whatever folder below this one, whose path ends with the name; its suffix is
+        not compared. None where there is none.
+
+        Raises:
+            AmbiguousName: there are several.
+        """
+        if self._below is None:
+            self._below = self._list_below()
+        wanted = "/" + _bare(name)
+        fit = [path for path in self._below.get(last(name), ()) if ("/" + _bare(path)).endswith(wanted)]
+        if len(fit) > 1:
+            raise AmbiguousName(f"{name} may be {fit[0]} or {fit[1]}")
+        return os.path.join(self.root, fit[0]) if fit else None
+
+    def _list_below(self) -> dict[str, list[str]]:
+        """{last part of the name, as `last` has it: paths from the root}."""
+        below: dict[str, list[str]] = {}
+        seen: set[str] = set()  # folders, as links may lead in a circle
+        for folder, inner, files in os.walk(self.root, followlinks=True):
+            inner.sort()
+            if os.path.realpath(folder) in seen:
+                inner.clear()
+                continue
+            seen.add(os.path.realpath(folder))
+            for file in sorted(files):
+                if file.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)) and not file.startswith("._"):
+                    below.setdefault(last(file), []).append(os.path.relpath(os.path.join(folder, file), self.root))
+        return below
 
     def _entries(self, folder: str) -> dict[str, list[str]]:
         if folder not in self._listed:

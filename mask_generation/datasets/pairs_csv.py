@@ -10,9 +10,7 @@ dialect of CSV is read (`lists`), and names as written on another system (`names
 from __future__ import annotations
 
 import os
-from typing import Optional
 
-from mask_generation.datasets import lists
 from mask_generation.datasets.base import (
     SPLITS,
     ClipGroup,
@@ -24,7 +22,8 @@ from mask_generation.datasets.base import (
     group_fakes,
     missing,
 )
-from mask_generation.datasets.names import Folder
+from mask_generation.datasets.lists import read_table, split_of
+from mask_generation.datasets.names import AmbiguousName, Folder
 from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _NEEDED, _COLUMNS = ("fake", "original"), "fake,original,method,split"
@@ -37,7 +36,7 @@ def recognises(root: str) -> bool:
 def find(root: str, options: Options) -> Inventory:
     """
     Raises:
-        DatasetError: columns are missing, a split has another name than train, val or test, one original is put into
+        DatasetError: columns are missing, a split has another name than train, val or test, or one original is put into
             two splits, or not one file is there.
     """
     found = Inventory("pairs_csv")
@@ -45,8 +44,8 @@ def find(root: str, options: Options) -> Inventory:
     groups: dict[str, ClipGroup] = {}
     fakes: list[tuple[str, FakeClip]] = []
     used: set[str] = set()
-    names = Names(base)
-    rows = lists.read_table(root, _NEEDED, _COLUMNS)
+    folder = Folder(base)
+    rows = read_table(root, _NEEDED, _COLUMNS)
     listed = os.path.basename(root)
     gone: set[str] = set()
     stems = {_last(row["original"]) for _, row in rows}
@@ -55,13 +54,13 @@ def find(root: str, options: Options) -> Inventory:
         dataset = row.get("dataset") or options.data_name or "pairs"
         if options.compressions and compression not in options.compressions:
             continue
-        original, split = row["original"], lists.split_of(row.get("split"))
+        original, split = row["original"], split_of(row.get("split"))
         where = f"{root}, line {number}"
         if split is None:
             raise DatasetError(f"{where}: split {row['split']!r}; allowed are {', '.join(SPLITS)}")
         given = [who.strip() for who in (row.get("identity") or row.get("person") or "").split(";") if who.strip()]
         people = frozenset(f"{dataset}:{who}" for who in given or [_last(original)])
-        real = names.path(original, where) if original else ""
+        real = _path(folder, original, where) if original else ""
         own = f"{dataset}/original/{compression}/{_stem(original)}"
         if original and not os.path.lexists(real):
             if real not in gone:
@@ -80,8 +79,8 @@ def find(root: str, options: Options) -> Inventory:
         used.add(name)
         if not given:
             people |= {f"{dataset}:{part}" for part in _last(row["fake"]).split("_") if part in stems}
-        mask = names.path(row["mask"], where) if row.get("mask") else None
-        path = names.path(row["fake"], where)
+        mask = _path(folder, row["mask"], where) if row.get("mask") else None
+        path = _path(folder, row["fake"], where)
         if os.path.lexists(path):
             fakes.append((real, FakeClip(name, path, method, compression, people, mask)))
         else:
@@ -95,51 +94,19 @@ def find(root: str, options: Options) -> Inventory:
     return found
 
 
-class Names:
-    """Names of files in a list → paths.
+def _path(folder: Folder, name: str, where: str) -> str:
+    """The file of a name, or where it should be; a name without a suffix may mean a file anywhere below the folder.
 
-    Args:
-        base: the folder that they are relative to.
+    Raises:
+        DatasetError: it fits several files.
     """
-
-    def __init__(self, base: str) -> None:
-        self._base, self._folder = base, Folder(base)
-        self._below: Optional[dict[str, list[str]]] = None  # {last part of the name, without suffix: relative paths}
-
-    def path(self, name: str, where: str) -> str:
-        """The file of that name; where it has no suffix, the one video or picture below the folder that it fits. Where
-        there is none, where it should have been.
-
-        Args:
-            where: the place in the list, for the message.
-        Raises:
-            DatasetError: a name without a suffix fits several files.
-        """
-        path = self._folder.path(name)
-        if name.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)) or os.path.lexists(path):
-            return path
-        if self._below is None:
-            self._below = self._list()
-        wanted = "/" + name.replace("\\", "/")
-        fit = [each for each in self._below.get(wanted.rsplit("/", 1)[-1], ()) if f"/{_stem(each)}".endswith(wanted)]
-        if len(fit) > 1:
-            raise DatasetError(f"{where}: {name} may be {fit[0]} or {fit[1]}; write the path and the suffix")
-        return os.path.join(self._base, fit[0]) if fit else path
-
-    def _list(self) -> dict[str, list[str]]:
-        below: dict[str, list[str]] = {}
-        seen: set[str] = set()  # folders, as links may lead in a circle
-        for folder, inner, files in os.walk(self._base, followlinks=True):
-            inner.sort()
-            if os.path.realpath(folder) in seen:
-                inner.clear()
-                continue
-            seen.add(os.path.realpath(folder))
-            for file in sorted(files):
-                if file.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)) and not file.startswith("._"):
-                    relative = os.path.relpath(os.path.join(folder, file), self._base)
-                    below.setdefault(_last(relative), []).append(relative)
-        return below
+    path = folder.find(name)
+    if path is None and not name.lower().endswith((*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)):
+        try:
+            path = folder.find_below(name)
+        except AmbiguousName as error:
+            raise DatasetError(f"{where}: {error}; write the path and the suffix") from error
+    return path or folder.path(name)
 
 
 def _stem(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mask_generation.datasets import celebdf, dagm, dfdc, faceforensics, pairs_csv, real_folder
+from mask_generation.datasets import celebdf, dagm, dfdc, faceforensics, pairs_csv, pictures, real_folder
 from mask_generation.datasets.base import DatasetError, Inventory, Layout, Options, subfolders
 from mask_generation.datasets.splits import assign_splits
 
@@ -17,6 +17,7 @@ LAYOUTS: dict[str, Layout] = {
         dfdc.LAYOUT,
         dagm.LAYOUT,
         pairs_csv.LAYOUT,
+        pictures.LAYOUT,
         real_folder.LAYOUT,
     )
 }

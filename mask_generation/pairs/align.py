@@ -88,24 +88,15 @@ def measure(path: str, outcome: ClipOutcome, limits: Limits) -> Optional[float]:
     Raises:
         VideoError: it cannot be opened or holds no frame.
     """
-    with VideoReader(path, limits) as reader:  # the first picture has the size as shown, not as coded
-        first = next(iter(reader.greys()), None)
-        outcome.height, outcome.width = (0, 0) if first is None else first.shape[:2]
     with VideoReader(path, limits) as reader:
-        info = reader.info
-        try:
-            packets = reader.count_packets()
-        except VideoError:
-            packets = 0
-    if info.codec == "gif" or not packets:  # packets that are no frames, or a demuxer that stops at damage
+        info, outcome.frames = reader.info, reader.timeline.count
+        first = next(iter(reader.greys()), None)  # it has the size as shown, not as coded
+        outcome.height, outcome.width = (0, 0) if first is None else first.shape[:2]
+        note_stats(outcome, reader)
+    if info.codec == "gif":  # packets that are no frames
         with VideoReader(path, limits) as reader:
             outcome.frames = sum(1 for _ in reader.greys())
             note_stats(outcome, reader)
-        return info.fps
-    outcome.frames = min(packets, info.frames or packets)
-    missing = (info.frames or packets) - packets
-    if missing > max(2, 0.02 * packets):
-        outcome.note_partial(f"{packets} of {info.frames} declared frames are there; the file is cut short or damaged")
     return info.fps
 
 
@@ -227,12 +218,10 @@ def _take(timeline: Timeline, fake: FakeWork) -> None:
         outcome.remark(timeline.note)
 
 
-def _shown_s(outcome: ClipOutcome, limits: Limits) -> Optional[np.ndarray]:
-    """(N,) when each frame of a clip is shown, in seconds; None where nothing tells."""
+def _shown_s(outcome: ClipOutcome, limits: Limits) -> np.ndarray:
+    """(N,) when each frame of a clip is shown, in seconds."""
     with VideoReader(outcome.path, limits) as reader:
-        info = reader.info
-    seconds = info.duration_s or (outcome.frames / info.fps if info.fps else None)
-    return None if seconds is None else np.arange(outcome.frames) * (seconds / outcome.frames)
+        return reader.timeline.times_s
 
 
 def realign(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: Note) -> list[FakeWork]:

@@ -1,7 +1,8 @@
 """A bank of face crops in one file: what the synthesis draws from, so that training needs no videos and no detector.
 
-An .npz without pickles: JPEG crops of the face box grown by `MARGIN`, at most `SIDE_PX` wide and never enlarged, each
-with five points, identity, source, file, frame and split. Whole identities are held out for validation.
+An .npz without pickles: JPEG crops of the face box grown by `MARGIN` (less where the picture ends), at most `SIDE_PX`
+wide and never enlarged, each with five points, margin, identity, source, file, frame and split. Whole identities are
+held out for validation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpy as np
 
 from unet_industrial import files
 
-MARGIN = 1.5  # of the box; training windows are cut from it at 1.15 to 1.45
+MARGIN = 1.5  # of the box; training windows are cut from it
+LEAST_MARGIN = 0.8  # where a picture ends sooner, as crops of faces do
 SIDE_PX = 320
 JPEG_QUALITY = 93
 FORMAT = 1
@@ -36,11 +38,13 @@ class Crop:
 
     Attributes:
         rgb: (S, S, 3) uint8. points: (5, 2) float32, MTCNN's five, in pixels of the crop.
+        margin: side of the crop over that of the face's box.
         identity: who it is, unique over sources. source: which collection. origin: file it came from. frame: index.
     """
 
     rgb: np.ndarray
     points: np.ndarray
+    margin: float
     identity: str
     source: str
     origin: str = ""
@@ -65,12 +69,14 @@ class FaceBank:
         sources: Sequence[str],
         weights: Optional[Mapping[str, float]] = None,
         digest: str = "",
+        margins: Optional[np.ndarray] = None,
     ) -> None:
         if not len(jpegs):
             raise FaceBankError("the face bank holds no crops of this split")
         self._jpegs, self.points = list(jpegs), np.asarray(points, np.float32)
         self.identities, self.sources = list(identities), list(sources)
         self.digest = digest
+        self.margins = np.full(len(jpegs), MARGIN) if margins is None else np.asarray(margins, np.float64)
         self._by_source: dict[str, list[str]] = {}
         self._by_identity: dict[str, list[int]] = {}
         for index, (identity, source) in enumerate(zip(self.identities, self.sources)):
@@ -131,20 +137,26 @@ class FaceBank:
         return crops[int(rng.integers(len(crops)))]
 
 
-def crop_face(rgb: np.ndarray, box: Sequence[float], points: np.ndarray) -> Optional[tuple[np.ndarray, np.ndarray]]:
-    """The square about a box (xyxy) grown by `MARGIN`, at most `SIDE_PX`, and the five points in it.
+def crop_face(
+    rgb: np.ndarray, box: Sequence[float], points: np.ndarray
+) -> Optional[tuple[np.ndarray, np.ndarray, float]]:
+    """The square about a box (xyxy) grown by `MARGIN`, at most `SIDE_PX`, the five points in it, and its margin.
 
-    None for boxes under 48 pixels, or where more than an eighth of the square would lie outside the picture.
+    The margin is smaller, down to `LEAST_MARGIN`, where more than an eighth of the square would lie outside the
+    picture. None for boxes under 48 pixels, or where that is so even then.
     """
     x0, y0, x1, y1 = (float(v) for v in box)
     side = max(x1 - x0, y1 - y0)
     if side < 48:
         return None
-    span = side * MARGIN
-    left, top = (x0 + x1 - span) / 2, (y0 + y1 - span) / 2
     h, w = rgb.shape[:2]
-    seen = max(0.0, min(w, left + span) - max(0.0, left)) * max(0.0, min(h, top + span) - max(0.0, top))
-    if seen < 0.875 * span * span:
+    for margin in np.linspace(MARGIN, LEAST_MARGIN, 15):
+        span = side * float(margin)
+        left, top = (x0 + x1 - span) / 2, (y0 + y1 - span) / 2
+        seen = max(0.0, min(w, left + span) - max(0.0, left)) * max(0.0, min(h, top + span) - max(0.0, top))
+        if seen >= 0.875 * span * span:
+            break
+    else:
         return None
     size = min(SIDE_PX, round(span))
     scale = size / span
@@ -154,7 +166,7 @@ def crop_face(rgb: np.ndarray, box: Sequence[float], points: np.ndarray) -> Opti
     if scale >= 1:
         matrix[0, 0] = matrix[1, 1] = scale
     cut = cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return cut, ((np.asarray(points, np.float32) - (left, top)) * scale).astype(np.float32)
+    return cut, ((np.asarray(points, np.float32) - (left, top)) * scale).astype(np.float32), float(margin)
 
 
 def assign_splits(identities: Iterable[str], sources: Iterable[str], share: float, seed: int = 0) -> dict[str, str]:
@@ -176,12 +188,13 @@ def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed:
     Raises:
         FaceBankError: no crops.
     """
-    jpegs, points, rows = [], [], []
+    jpegs, points, margins, rows = [], [], [], []
     for crop in crops:
         options = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)  # 4:4:4
         _, data = cv2.imencode(".jpg", cv2.cvtColor(crop.rgb, cv2.COLOR_RGB2BGR), options)
         jpegs.append(data.tobytes())
         points.append(crop.points)
+        margins.append(crop.margin)
         rows.append((crop.identity, crop.source, crop.origin, crop.frame))
     if not rows:
         raise FaceBankError(f"{path}: no usable face was found, so there is no face bank to write")
@@ -196,6 +209,7 @@ def save(path: str, crops: Iterable[Crop], validation_share: float = 0.12, seed:
             jpeg=np.frombuffer(b"".join(jpegs), np.uint8),
             end=np.cumsum(lengths),
             points=np.stack(points).astype(np.float32),
+            margin=np.array(margins, np.float32),
             identity=np.array([row[0] for row in rows]),
             source=np.array([row[1] for row in rows]),
             origin=np.array([row[2] for row in rows]),
@@ -221,6 +235,7 @@ def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -
                 raise FaceBankError(f"{path}: {reason}")
             raw, ends = data["jpeg"], data["end"]
             fields = {name: data[name] for name in ("points", "identity", "source", "split")}
+            margins = data["margin"] if "margin" in data else np.full(len(ends), MARGIN)  # banks of version 0.1.0
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, FaceBankError):
             raise
@@ -237,6 +252,7 @@ def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -
             [str(fields["source"][i]) for i in chosen],
             weights,
             digest,
+            margins[chosen],
         )
     except FaceBankError as error:
         raise FaceBankError(f"{path}: {error}") from error

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 
 from mask_generation.synthesis import degrade, hard_negatives, jitter, manipulations, regions
-from mask_generation.synthesis.face_bank import MARGIN, FaceBank
+from mask_generation.synthesis.face_bank import FaceBank
 
 if TYPE_CHECKING:  # it loads TensorFlow
     from unet_industrial.records import FaceGroup
 
 DATASET = "synthesis"
 WORK_PX = (150, 290)  # sides at which pictures are manipulated and compressed before they are brought to size
+WIDEST = 1.45  # largest side of a training picture over that of the face's box; scoring cuts at 1.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Mix:
     the degradation afterwards, 0 to 1; `alike`: chance that real and fake of a pair go through the very same chain;
     `video`: chance that this is `degrade.draw_video`; `softened`: that the picture itself lost detail, so that softness
     alone decides nothing; `soft`: least chance that a replaced part did; `hardness`: how hard manipulations get.
+
+    `least_margin`: pictures show from so much (up to `WIDEST`) of the face's box: with one margin only, a network
+    expects the surround it was trained with.
     """
 
     self_blend: float = 0.35
@@ -65,6 +69,7 @@ class Mix:
     softened: float = 0.0
     soft: float = 0.0
     hardness: float = 1.0
+    least_margin: float = 1.15
 
     def __post_init__(self) -> None:
         shares = (self.self_blend, self.swap, self.mouth, self.expression)
@@ -73,6 +78,8 @@ class Mix:
         for name in _CHANCES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie in 0..1")
+        if not 0.5 <= self.least_margin <= WIDEST:
+            raise ValueError(f"least_margin={self.least_margin}: must lie in 0.5..{WIDEST}")
 
 
 class Pair(NamedTuple):
@@ -86,6 +93,19 @@ class Pair(NamedTuple):
     identity: str
 
 
+class LabelledPair(NamedTuple):
+    """Real and fake as training takes them, wherever they come from: uint8 (S, S, 3) each, the fake's mask (S, S) uint8
+    in 0..255, and of each picture its clip, the key of its group, and its frame. Keys differ where they are not of one
+    moment of one face."""
+
+    real: np.ndarray
+    fake: np.ndarray
+    mask: np.ndarray
+    clips: tuple[bytes, bytes]
+    keys: tuple[bytes, bytes]
+    frames: tuple[int, int]
+
+
 def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: float, mix: Optional[Mix] = None) -> Pair:
     """Pair number `index` of the stream with that seed, each picture `size` pixels wide.
 
@@ -97,7 +117,9 @@ def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: flo
     mix = mix or Mix()
     rng = np.random.default_rng([seed, index])
     number = faces.draw(rng)
-    rgb, landmarks = _window(faces.rgb(number), manipulations.as_landmarks(faces.points[number]), rng)
+    stored = faces.rgb(number)
+    window = draw_window(stored.shape[0], float(faces.margins[number]), rng, mix.least_margin)
+    rgb, landmarks = window.cut(stored), window.move(manipulations.as_landmarks(faces.points[number]))
     if rng.random() < 0.5:
         rgb = jitter.to_uint8(jitter.colour(rgb.astype(np.float32), rng, 0.8))
     if rng.random() < mix.reshape:
@@ -118,6 +140,15 @@ def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: flo
         overlay, alpha = hard_negatives.cover(real, landmarks, rng)
         real, fake = (hard_negatives.lay_over(picture, overlay, alpha) for picture in (real, fake))
         mask = mask * (1 - alpha)
+    real, fake = (to_size(picture, size) for picture in degrade_pair(real, fake, rng, difficulty, mix))
+    mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
+    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, faces.identities[number])
+
+
+def degrade_pair(
+    real: np.ndarray, fake: np.ndarray, rng: np.random.Generator, difficulty: float, mix: Mix
+) -> tuple[np.ndarray, np.ndarray]:
+    """Real and fake of one picture, uint8 RGB of one size, after two chains of one kind, or after the very same."""
     chains = [degrade.Degradation()] * 2
     if mix.compress:
         chains = [degrade.draw(rng, real.shape[0], mix.compress * difficulty) for _ in range(2)]
@@ -125,9 +156,7 @@ def make_pair(faces: FaceBank, seed: int, index: int, size: int, difficulty: flo
         chains = [degrade.draw_video(rng)] * 2
     elif rng.random() < mix.alike:
         chains[1] = chains[0]
-    real, fake = (_to_size(degrade.apply(picture, chain), size) for picture, chain in zip((real, fake), chains))
-    mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if size <= mask.shape[0] else cv2.INTER_LINEAR)
-    return Pair(real, fake, np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8), kind, faces.identities[number])
+    return degrade.apply(real, chains[0]), degrade.apply(fake, chains[1])
 
 
 def face_groups(
@@ -188,25 +217,50 @@ def _flip_maybe(rgb: np.ndarray, five: np.ndarray, rng: np.random.Generator) -> 
     return np.ascontiguousarray(rgb[:, ::-1]), mirrored[[1, 0, 2, 4, 3]]
 
 
-def _window(rgb: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A square cut out of a stored crop: box grown by 1.15 to 1.45 (scoring: 1.3), turned, shifted, maybe mirrored."""
-    stored = rgb.shape[0]
-    span = stored * float(rng.uniform(1.15, 1.45)) / MARGIN
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A square to be cut out of a stored crop: turned, shifted, scaled, maybe mirrored.
+
+    Attributes:
+        matrix: (2, 3) float64, pixels of the stored crop → pixels of the window. side: of the window, px.
+        scale: pixels of the window for one of the crop.
+    """
+
+    matrix: np.ndarray
+    side: int
+    scale: float
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The window of a picture (S, S, 3) or a mask (S, S)."""
+        if self.scale < 0.75:
+            picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / self.scale)  # or the warp would alias
+        size = (self.side, self.side)
+        return cv2.warpAffine(picture, self.matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+    def move(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) points of the crop → float32 points of the window."""
+        return (points @ self.matrix[:, :2].T + self.matrix[:, 2]).astype(np.float32)
+
+
+def draw_window(stored: int, margin: float, rng: np.random.Generator, least: float) -> Window:
+    """A window that shows from `least` to `WIDEST` times the face's box, as far as the crop reaches.
+
+    Args:
+        stored: side of the crop, px. margin: that side over the box's.
+    """
+    span = stored * float(rng.uniform(min(least, margin), min(WIDEST, margin))) / margin
     side = int(rng.uniform(WORK_PX[0], max(WORK_PX[0] + 1, min(WORK_PX[1], span * 1.1))))
     scale = side / span
-    if scale < 0.75:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), 0.4 / scale)  # or the warp would alias
     angle = float(rng.normal(0, 5))
     matrix = cv2.getRotationMatrix2D(((stored - 1) / 2, (stored - 1) / 2), angle, scale)
     matrix[:, 2] += (side - stored) / 2 + rng.uniform(-0.04, 0.04, 2) * side
     if rng.random() < 0.5:
         mirror = np.array([[-1.0, 0, side - 1], [0, 1, 0], [0, 0, 1]])
         matrix = (mirror @ np.vstack([matrix, [0, 0, 1]]))[:2]
-    cut = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
-    return cut, moved.astype(np.float32)
+    return Window(matrix, side, scale)
 
 
-def _to_size(rgb: np.ndarray, size: int) -> np.ndarray:
+def to_size(rgb: np.ndarray, size: int) -> np.ndarray:
+    """A square picture or mask, `size` pixels wide."""
     shrinking = rgb.shape[0] >= size
     return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)

@@ -71,6 +71,11 @@ class PictureConverter:
         self._first_hw: Optional[tuple[int, int]] = None
         self.notes: list[str] = []
 
+    def use(self, codec: Any) -> None:
+        """Go on with the pictures of another decoder of the same stream."""
+        self._codec = codec
+        self._aspect_of.clear()
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which a coded picture of that size is shown, before it is turned."""
         if (width, height) == (self._codec.width, self._codec.height) or (width, height) not in self._aspect_of:

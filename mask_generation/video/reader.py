@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Optional
 
 import av
 import numpy as np
 
+from mask_generation.video.ending import missing_end
 from mask_generation.video.guard import (
     DEMUXER_OPTIONS,
     SNIFF_BYTES,
@@ -25,7 +26,11 @@ from mask_generation.video.guard import (
     refuse_other_files,
     system_reason,
 )
+from mask_generation.video.packets import ERRORS, resumed
 from mask_generation.video.picture import PictureConverter
+from mask_generation.video.seeking import Plan, Seeker, UnsafeSeekError
+from mask_generation.video.streams import choose, several, stills, video_streams
+from mask_generation.video.timeline import Timeline, scan
 from mask_generation.video.types import (
     TIMEOUT,
     UNREADABLE,
@@ -39,8 +44,11 @@ from mask_generation.video.types import (
 )
 
 _READ_BYTES = 1 << 18
-# What PyAV raises on files: FFmpeg's own, and Python's where a number of the file does not fit or divides by zero.
-_FAULTS = (av.error.FFmpegError, OSError, MemoryError, ValueError, ArithmeticError)
+_NOTHING = "not one frame can be decoded; the file is damaged"
+_SAME_TIME_S = 1e-4  # rounding of time stamps
+# Containers whose header says how long they are; for others FFmpeg estimates it by the bit rate.
+_DECLARES_DURATION = frozenset(("mov", "matroska", "webm", "flv", "asf", "avi", "mxf", "rm", "wtv"))
+_END: Any = object()
 
 
 class VideoReader:
@@ -59,19 +67,20 @@ class VideoReader:
     ) -> None:
         self.path, self.limits, self._one_size = path, limits or Limits(), one_size
         self.stats = DecodeStats()
-        self._seen_s = 0.0  # end of the last picture so far
+        self.readable = np.zeros(0, int)  # indices of the frames that could be decoded, once `frames` has ended
         size = check_file(path, self.limits)
         try:
             self._file = GuardedFile(path)
         except OSError as error:
             raise VideoError(path, UNREADABLE, system_reason(error)) from error
         self._container: Any = None
+        self._timeline: Optional[Timeline] = None
         try:
             with self._Clock(self):
                 self._open(threads)
                 self.info = self._describe(size)
             self._check_limits()
-        except _FAULTS as error:
+        except ERRORS as error:
             self.close()
             raise VideoError(path, UNREADABLE, f"damaged header ({_first_line(error)})") from error
         except BaseException:
@@ -80,10 +89,35 @@ class VideoReader:
 
     def _open(self, threads: int) -> None:
         head = self._file.read(SNIFF_BYTES)
-        self._file.seek(0)
         self._check_expired()
+        self._threads, self._head = threads, head
+        self._container = self._opened()
+        streams = video_streams(self._container)
+        if not streams:
+            kind = "audio only" if self._container.streams.audio else "it holds no pictures"
+            raise VideoError(self.path, UNSUPPORTED, f"no video stream ({kind})")
+        still: set[int] = set()
+        if several(streams):
+            still = stills(self._container, streams, self._file.tell)
+            self._container.close()
+            self._container = self._opened()
+        stream, choice = choose(video_streams(self._container), still)
+        if stream.codec_context is None:
+            raise VideoError(self.path, UNSUPPORTED, "no decoder for its codec in this FFmpeg")
+        self._number = stream.index
+        self._use(stream)
+        self._convert = PictureConverter(
+            stream.codec_context, stream.sample_aspect_ratio, self._one_size, stream.metadata
+        )
+        self.stats.notes = self._convert.notes
+        if choice:
+            self.stats.notes.append(choice)
+
+    def _opened(self) -> Any:
+        """A container at its start; every time a new demuxer."""
+        self._file.seek(0)
         try:
-            self._container = av.open(
+            return av.open(
                 self._file,
                 mode="r",
                 buffer_size=_READ_BYTES,
@@ -91,24 +125,22 @@ class VideoReader:
                 container_options=DEMUXER_OPTIONS,
                 metadata_errors="replace",
             )
-        except _FAULTS as error:
+        except ERRORS as error:
             self._check_expired()
-            raise VideoError(self.path, UNREADABLE, _not_opened(head, error)) from error
-        streams = [s for s in self._container.streams.video if not _is_cover(s)]
-        if not streams:
-            kind = "audio only" if self._container.streams.audio else "it holds no pictures"
-            raise VideoError(self.path, UNSUPPORTED, f"no video stream ({kind})")
-        self._stream = streams[0]
-        if self._stream.codec_context is None:
-            raise VideoError(self.path, UNSUPPORTED, "no decoder for its codec in this FFmpeg")
-        self._stream.codec_context.thread_count = threads
-        if threads != 1:
-            self._stream.thread_type = "AUTO"
-        stream = self._stream
-        self._convert = PictureConverter(
-            stream.codec_context, stream.sample_aspect_ratio, self._one_size, stream.metadata
-        )
-        self.stats.notes = self._convert.notes
+            raise VideoError(self.path, UNREADABLE, _not_opened(self._head, error)) from error
+
+    def _use(self, stream: Any) -> None:
+        self._stream = stream
+        stream.codec_context.thread_count = self._threads
+        if self._threads != 1:
+            stream.thread_type = "AUTO"
+
+    def _rewind(self) -> None:
+        """To the first packet, with a decoder that knows nothing."""
+        self._container.close()
+        self._container = self._opened()
+        self._use(self._container.streams[self._number])
+        self._convert.use(self._stream.codec_context)
 
     def _describe(self, size: int) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
@@ -116,7 +148,6 @@ class VideoReader:
         self._pictures_last_s = duration
         if duration is None and self._container.duration:
             duration = self._container.duration / av.time_base
-            self._pictures_last_s = None if audio else duration  # with sound, it is the longer of the two
         rate = stream.average_rate or stream.guessed_rate
         width, height = self._convert.size(context.width, context.height)
         return VideoInfo(
@@ -132,12 +163,16 @@ class VideoReader:
         )
 
     def _check_limits(self) -> None:
-        info, limits = self.info, self.limits
+        info = self.info
         if info.width < 1 or info.height < 1:
             raise VideoError(self.path, UNREADABLE, "its header gives no picture size")
         self._check_size(info.width, info.height)
-        if limits.max_duration_s is not None and (info.duration_s or 0) > limits.max_duration_s:
-            reason = f"{info.duration_s:.0f} s long, over the limit of {limits.max_duration_s:.0f} s (--max_duration_s)"
+        self._check_duration(info.duration_s or 0)
+
+    def _check_duration(self, seconds: float) -> None:
+        limit = self.limits.max_duration_s
+        if limit is not None and seconds > limit:
+            reason = f"{seconds:.0f} s long, over the limit of {limit:.0f} s (--max_duration_s)"
             raise VideoError(self.path, UNSUPPORTED, reason)
 
     def _check_size(self, width: int, height: int) -> None:
@@ -167,98 +202,243 @@ class VideoReader:
         if self._file.expired or (limit is not None and self.stats.seconds > limit):
             raise VideoError(self.path, TIMEOUT, f"decoding took longer than {limit:g} s (--decode_limit_s)")
 
+    @property
+    def timeline(self) -> Timeline:
+        """What is there, by all packets of the file; made when it is first asked for.
+
+        Raises:
+            VideoError: there is nothing, or time is up.
+        """
+        if self._timeline is None:
+            with self._Clock(self):
+                streams = [self._stream, *self._container.streams.audio]  # PyAV crashes on types that it does not know
+                packets = resumed(self._container, streams, self._file.tell)
+                self._timeline = scan(packets, self._stream, self._container.format.name, self.info.fps)
+            self._check_expired()
+            self.stats.notes.extend(self._timeline.notes)
+            if not self._timeline.count:
+                raise VideoError(self.path, UNREADABLE, _NOTHING)
+            self._check_duration(self._timeline.end_s)
+            self.stats.problem = self._cut_short(self._timeline)
+        return self._timeline
+
+    def _cut_short(self, timeline: Timeline) -> Optional[str]:
+        """What shows that the end of the file is missing: its declared length, or its container."""
+        format_name, declared, packets = self._container.format.name, self.info.frames, len(timeline.dead)
+        last, there = self._pictures_last_s, timeline.end_s
+        if last is None and _DECLARES_DURATION & set(format_name.split(",")):
+            last, there = self.info.duration_s, timeline.heard_s
+        there += 0.0 if "mov" in format_name else max(0.0, timeline.start_s)
+        is_short = last is not None and last - there > max(0.5, 0.03 * last) and self.info.codec != "gif"
+        try:
+            end = missing_end(self._file, format_name, self.info.size_bytes)
+        except OSError as error:
+            end = system_reason(error)
+        # Fewer packets than declared are nothing missing where an edit list leaves some out, or a place is left empty.
+        if declared and declared - packets > max(2, 0.02 * declared) and (is_short or end or not last):
+            return f"{packets} of {declared} declared frames are there; the file is cut short or damaged"
+        return f"{there:.1f} of {last:.1f} s are there; the file is cut short or damaged" if is_short else end
+
     def frames(self, indices: Optional[Collection[int]] = None, stride: int = 1) -> Iterator[Frame]:
-        """Frames in order of display. Those not asked for are decoded, as later ones depend on them, but not converted.
+        """Frames in order of display. Those not asked for are not converted; where frames asked for are few and far
+        between in a long video, only those from the last key frame on are decoded.
 
         Args:
-            indices: only these frames; reading ends after the last of them. None: every `stride`-th.
+            indices: only these frames, by their places on the `timeline`; None: every `stride`-th.
         Raises:
             VideoError: not one frame can be decoded, or time is up.
         """
-        wanted = None if indices is None else frozenset(indices)
-        last = None if wanted is None else max(wanted, default=-1)
-        if last == -1:
+        wanted = None if indices is None else sorted({index for index in indices if index >= 0})
+        if wanted is not None and not wanted:
             return
-        index, first_pts = -1, None
-        for picture in self._pictures():
-            index += 1
-            if picture.pts is not None and first_pts is None:
-                first_pts = picture.pts
+        timeline, given = self.timeline, -1
+        plan = Seeker.plan(timeline, wanted) if wanted is not None else None
+        if wanted is not None and plan is None and Seeker.would_save(timeline, wanted):
+            self.stats.notes.append("decoded from the start: its packets do not show where decoding may begin")
+        if plan is not None:
+            try:
+                for index, picture in self._sought(plan):
+                    frame = self._frame(index, picture)
+                    if frame is None:
+                        return
+                    yield frame
+                    given = index
+                return
+            except UnsafeSeekError as error:
+                self.stats.notes.append(f"decoded from the start: {error}")
+                self.stats.decoded, self.stats.seeks = 0, 0
+        chosen = None if wanted is None else frozenset(wanted)
+        last = timeline.count if wanted is None else wanted[-1]
+        good = bytearray(timeline.count)
+        for index, picture in self._pictures():
+            if index > last:
+                break
             if picture.is_corrupt:
                 self.stats.corrupt += 1
             else:
                 self.stats.decoded += 1
-                if index in wanted if wanted is not None else index % stride == 0:
-                    try:
-                        rgb = self._shown(picture, self._convert.rgb)
-                    except VideoError as error:
-                        if self.stats.decoded == 1:
-                            raise
-                        self.stats.problem = f"from frame {index} on {error.reason}; the rest is left out"
+                if index < len(good):
+                    good[index] = True
+                if index > given and (index in chosen if chosen is not None else index % stride == 0):
+                    frame = self._frame(index, picture)
+                    if frame is None:
                         return
-                    yield Frame(index, self._time(picture, index, first_pts), rgb)
+                    yield frame
             if index == last:
-                return
-        self._check_end(index + 1)
+                break
+        self._account(good, last)
 
     def greys(self) -> Iterator[np.ndarray]:
-        """Every frame as (H,W) uint8 luma in limited range; much cheaper than colour. Damaged ones included.
+        """Every frame as (H,W) uint8 luma in limited range; much cheaper than colour. Damaged ones included; one that
+        cannot be decoded is the one before it again, as players show it, so that places are those of `frames`.
 
         Raises:
             VideoError: not one frame can be decoded, or time is up.
         """
-        count = 0
-        for picture in self._pictures():
-            count += 1
-            yield self._shown(picture, self._convert.grey)
-        self._check_end(count)
+        good, due = bytearray(self.timeline.count), 0
+        grey = None
+        for index, picture in self._pictures():
+            lost, before = index - due, grey if grey is None or index == due else grey.copy()
+            grey = self._shown(picture, self._convert.grey)
+            for _ in range(lost):
+                yield grey if before is None else before
+            yield grey
+            due = index + 1
+            if index < len(good):
+                good[index] = not picture.is_corrupt
+        self._account(good, len(good))
 
-    def _check_end(self, seen: int) -> None:
+    def _frame(self, index: int, picture: Any) -> Optional[Frame]:
+        """The frame of a picture; None where it is over a limit that others were not."""
+        times = self.timeline.times_s
+        try:
+            rgb = self._shown(picture, self._convert.rgb)
+        except VideoError as error:
+            if self.stats.decoded <= 1:
+                raise
+            self.stats.problem = f"from frame {index} on {error.reason}; the rest is left out"
+            return None
+        return Frame(index, float(times[index]) if index < len(times) else self.timeline.end_s, rgb)
+
+    def _account(self, good: bytearray, last: int) -> None:
+        """Say what of the pictures up to `last` is lost.
+
+        Raises:
+            VideoError: everything.
+        """
         self._check_expired()
-        if not seen:
-            raise VideoError(self.path, UNREADABLE, "not one frame can be decoded; the file is damaged")
-        declared, last_s = self.info.frames, self._pictures_last_s
-        if self.stats.problem is not None or self.info.codec == "gif":
+        timeline, stats = self.timeline, self.stats
+        seen = np.frombuffer(good, np.uint8)[: last + 1].astype(bool)
+        if not seen.any() and not stats.corrupt:
+            raise VideoError(self.path, UNREADABLE, _NOTHING)
+        missing = np.flatnonzero(~seen)
+        self.readable = np.flatnonzero(np.frombuffer(good, np.uint8))
+        hurt = stats.failed or stats.corrupt or timeline.dead[timeline.place[missing]].any() or timeline.hole_s > 0
+        if not hurt:
             return
-        if declared:
-            if declared - seen > max(2, 0.02 * declared):  # edit lists and trailing empty packets account for a few
-                self.stats.problem = f"{seen} of {declared} declared frames are there; the file is cut short or damaged"
-        elif last_s and last_s - self._seen_s > max(0.5, 0.03 * last_s):
-            self.stats.problem = f"{self._seen_s:.1f} of {last_s:.1f} s are there; the file is cut short or damaged"
+        stats.lost_s = round(timeline.lasts(missing) + timeline.hole_s, 3)
+        if stats.lost_s <= 0:
+            return
+        lost = f"{stats.lost_s:.2g}" if stats.lost_s < 0.1 else f"{stats.lost_s:.1f}"
+        where = ""
+        if len(missing):
+            first, end = (float(timeline.times_s[i]) for i in (missing[0], missing[-1]))
+            where = f" between {first:.1f} and {end:.1f} s" if end - first >= 0.1 else f" at {first:.1f} s"
+        problem = f"{lost} of {timeline.end_s:.1f} s are damaged and left out{where}"
+        stats.problem = "; ".join(part for part in (stats.problem, problem) if part)
 
-    def _pictures(self) -> Iterator[Any]:
-        """Decoded frames of all packets; single failures are counted and skipped, a long run of them ends it."""
-        failures, first_pts = 0, None
-        packets = self._container.demux(self._stream)
+    def _pictures(self) -> Iterator[tuple[int, Any]]:
+        """(index, picture) of all that can be decoded, from the start; failures are counted.
+
+        After a hole in the file, or a long run of failures, decoding goes on at the next key frame.
+        """
+        timeline, context = self.timeline, self._stream.codec_context
+        with self._Clock(self):
+            self._rewind()
+            context = self._stream.codec_context
+        packets = resumed(self._container, [self._stream], self._file.tell)
+        index, place, failures, resting, waiting = -1, -1, 0, False, False
         while True:
+            pictures: list[Any] = []
             with self._Clock(self):
-                try:
-                    packet = next(packets, None)
-                    pictures = [] if packet is None else packet.decode()
-                    failures = 0 if pictures else failures
-                except av.error.EOFError:
-                    packet, pictures = None, []
-                except _FAULTS as error:
-                    failures += 1
-                    self.stats.failed += 1
-                    pictures = []
-                    if failures > self.limits.max_bad_run:
-                        self.stats.problem = f"{failures} decoding failures in a row, the last: {_first_line(error)}"
-                        packet = None
+                packet = next(packets, _END)
+                if packet is _END:
+                    pictures = self._drained(context)
+                elif packet is None or not packet.size:
+                    continue
+                else:
+                    place += 1
+                    dead = place < len(timeline.dead) and timeline.dead[place]
+                    waiting = waiting and not packet.is_keyframe
+                    if dead or waiting:
+                        pictures = [] if resting else self._drained(context)
+                        resting = True
+                    else:
+                        if resting and timeline.stamps is None:  # pictures are counted; these were not seen
+                            index = max(index, int((timeline.place < place).sum()) - 1)
+                        resting = False
+                        pictures = self._decoded(packet)
+                        failures = 0 if pictures or not self._failed else failures + 1
+                        waiting = failures > self.limits.max_bad_run and bool(len(timeline.keys))
+                        failures = 0 if waiting else failures
             self._check_expired()
             for picture in pictures:
-                if picture.pts is not None and picture.time_base:
-                    first_pts = picture.pts if first_pts is None else first_pts
-                    end = picture.pts + (getattr(picture, "duration", 0) or 0) - first_pts
-                    self._seen_s = max(self._seen_s, float(end * picture.time_base))
-                yield picture
-            if packet is None:
+                at = self._index(picture, index)
+                if at is not None:
+                    index = at
+                    yield index, picture
+            if packet is _END:
                 return
 
-    def _time(self, picture: Any, index: int, first_pts: Optional[int]) -> float:
-        if picture.pts is not None and picture.time_base and first_pts is not None:
-            return float((picture.pts - first_pts) * picture.time_base)
-        return index / self.info.fps if self.info.fps else 0.0
+    def _decoded(self, packet: Any) -> list[Any]:
+        self._failed = False
+        try:
+            return packet.decode()
+        except av.error.EOFError:
+            return []
+        except ERRORS:
+            self._failed = True
+            self.stats.failed += 1
+            return []
+
+    @staticmethod
+    def _drained(context: Any) -> list[Any]:
+        """What the decoder holds back; then it starts anew."""
+        try:
+            pictures = context.decode(None)
+        except (*ERRORS, av.error.EOFError):
+            pictures = []
+        context.flush_buffers()
+        return pictures
+
+    def _index(self, picture: Any, before: int) -> Optional[int]:
+        """A picture's place on the timeline, after `before`; None where it is none of those shown."""
+        timeline = self.timeline
+        if timeline.stamps is None:
+            return before + 1
+        at = timeline.index_of(picture.pts, before)
+        if at is not None or picture.pts is None:
+            return before + 1 if at is None else at
+        if picture.pts <= timeline.stamps[max(before, 0)] and len(timeline.clocks) == 1:
+            return None  # before the first that is shown, or shown already
+        return before + 1
+
+    def _sought(self, plan: Plan) -> Iterator[tuple[int, Any]]:
+        """(index, picture) of the pictures of a plan, by way of key frames.
+
+        Raises:
+            UnsafeSeekError: something is not where it should be; those handed out are right.
+        """
+        seeker = Seeker(self._container, self._stream, self.timeline, self._file.tell, self._threads)
+        pictures = seeker.pictures(plan)
+        while True:
+            with self._Clock(self):
+                item = next(pictures, None)
+            self._check_expired()
+            if item is None:
+                return
+            self.stats.seeks, self.stats.decoded = seeker.seeks, seeker.decoded
+            yield item
 
     def _shown(self, picture: Any, convert: Callable[[Any], np.ndarray]) -> np.ndarray:
         start = time.monotonic()
@@ -266,16 +446,6 @@ class VideoReader:
         pixels = convert(picture)
         self.stats.seconds += time.monotonic() - start
         return pixels
-
-    def count_packets(self) -> int:
-        """Number of coded pictures, without decoding; uses the reader up. For files that declare no count."""
-        with self._Clock(self):
-            try:
-                count = sum(1 for packet in self._container.demux(self._stream) if packet.size)
-            except _FAULTS as error:
-                raise VideoError(self.path, UNREADABLE, f"damaged ({_first_line(error)})") from error
-        self._check_expired()
-        return count
 
     def close(self) -> None:
         if self._container is not None:
@@ -290,13 +460,13 @@ class VideoReader:
 
 
 def count_frames(path: PathLike, limits: Optional[Limits] = None) -> int:
-    """Declared number of frames, or the number of coded pictures where none is declared.
+    """Number of frames that are shown, whatever the header declares; none is decoded.
 
     Raises:
         VideoError: as `VideoReader`.
     """
     with VideoReader(path, limits) as reader:
-        return reader.info.frames or reader.count_packets()
+        return reader.timeline.count
 
 
 def read_frames(
@@ -318,11 +488,19 @@ def sample_indices(count: int, samples: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int)).tolist()
 
 
-def indices_at_rate(count: int, fps: Optional[float], wanted_fps: float) -> list[int]:
-    """Indices of about `wanted_fps` frames a second; all where the file's own rate is unknown or lower."""
-    if not fps or wanted_fps >= fps:
-        return list(range(count))
-    return np.unique((np.arange(int(count * wanted_fps / fps) + 1) * fps / wanted_fps).astype(int)).tolist()
+def indices_at_rate(times_s: Sequence[float], wanted_fps: float) -> list[int]:
+    """Indices of the frames that are on screen at 0, 1/`wanted_fps`, … s; all where they follow more slowly.
+
+    Args:
+        times_s: (N,) when each frame is shown, rising from 0.
+    """
+    times = np.asarray(times_s, float)
+    if not len(times):
+        return []
+    lasts = np.median(np.diff(times)) if len(times) > 1 else 1 / wanted_fps
+    # Number of the first moment from each frame on, and from the end on: a frame with none of its own is left out.
+    due = np.ceil((np.append(times, times[-1] + lasts) - _SAME_TIME_S) * wanted_fps)
+    return np.flatnonzero(np.diff(due) > 0).tolist()
 
 
 def _stream_duration(stream: Any) -> Optional[float]:
@@ -349,8 +527,3 @@ def _not_opened(head: bytes, error: Exception) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _is_cover(stream: Any) -> bool:
-    """Whether a "video" stream is the cover picture of a song."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)

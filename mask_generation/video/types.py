@@ -40,7 +40,7 @@ class Limits:
         max_width, max_height: 8192 lets 8K UHD (7680 x 4320) pass either way up.
         max_duration_s: as the container declares it.
         timeout_s: not counting what the reader's user does between frames.
-        max_bad_run: decoding failures in a row after which the rest of the file is given up (PySceneDetect
+        max_bad_run: decoding failures in a row after which the rest is given up to the next key frame (PySceneDetect
             allows 8 with PyAV).
     """
 
@@ -59,7 +59,7 @@ class Frame:
     """One picture as a viewer shows it.
 
     Attributes:
-        index: place among the decoded frames, from 0.
+        index: place among the frames that are shown, from 0; frames that cannot be decoded keep theirs.
         time_s: presentation time since the first frame; index / rate where the file holds no times.
         rgb: (H,W,3) uint8: colours, shape of pixels, rotation and mirroring as the file declares them.
     """
@@ -98,7 +98,9 @@ class DecodeStats:
     Attributes:
         decoded: good frames, converted or not; failed: packets that did not decode; corrupt: frames that FFmpeg marked
             as damaged (they keep their index and are not handed out); seconds: spent inside decoding.
-        problem: why reading ended before the declared end; None if it did not.
+        seeks: jumps to key frames; 0: decoded from the start.
+        lost_s: seconds of the video that cannot be decoded, as far as it was looked at.
+        problem: what is missing and where; None if nothing is.
         notes: what else is worth saying of how the file was read; nothing in it is missing for that.
     """
 
@@ -106,6 +108,8 @@ class DecodeStats:
     failed: int = 0
     corrupt: int = 0
     seconds: float = 0.0
+    seeks: int = 0
+    lost_s: float = 0.0
     problem: Optional[str] = None
     notes: list[str] = dataclasses.field(default_factory=list)
 

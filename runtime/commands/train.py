@@ -19,8 +19,8 @@ from mask_generation.synthesis.face_bank import FaceBankError
 from runtime.commands.flags import define_data_dir, define_threads, define_train_split
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError, Workers, is_lost_worker
+from runtime.training.pair_source import PairConfig, PairSource, write_validation
 from runtime.training.presets import PRESETS, REFERENCE_MODE
-from runtime.training.synthesis_source import SynthesisConfig, SynthesisSource, write_validation
 from unet_industrial.config import PRECISIONS, STRIDE, ConfigError, DataConfig, ModelConfig, TrainConfig
 from unet_industrial.files import FolderBusy, sole_writer
 from unet_industrial.record_files import RecordFileError
@@ -54,11 +54,24 @@ def define_flags() -> None:
         "reference",
         list(PRESETS),
         "Settings to begin with, which flags outrank: the reference's; ffpp: ours, on records of real and fake pairs; "
-        "sbi: ours, on manipulations made on the fly from a --face_bank; shipped: those of the weights that ship.",
+        "sbi: ours, on manipulations made on the fly from a --face_bank; pairs: ours, on --record_sources and a "
+        "--face_bank together; shipped: those of the weights that ship.",
     )
     cli.alias("recipe", "preset")
     define_face_bank_flags()
-    cli.define(SynthesisConfig)
+    flags.DEFINE_list(
+        "record_sources",
+        [],
+        "With --preset=pairs: NAME=DIR of records to draw from beside the face bank. Those with an --eval_split are "
+        "validated on.",
+    )
+    flags.DEFINE_list(
+        "source_shares",
+        [],
+        "With --preset=pairs: NAME=SHARE of the draws, the face bank's is synthesis. [default: equal]",
+    )
+    flags.DEFINE_list("eval_sources", [], "NAME=DIR of records to validate on. [default: those of --record_sources]")
+    cli.define(PairConfig)
     cli.alias("synthesis_processes", "processes")
     flags.DEFINE_integer("eval_pairs", 200, "With --face_bank: validation pairs, of people held out.", lower_bound=1)
     flags.DEFINE_string("init_from", None, "Checkpoint or results folder whose weights a new run begins with.")
@@ -107,36 +120,50 @@ def _given_precision() -> dict[str, str]:
 def check_sources(mode: str, model: ModelConfig, train: TrainConfig) -> None:
     """Raise UsageError where data, face bank and preset do not go together."""
     values = flags.FLAGS
-    if PRESETS[values.preset].synthesis is not None:
-        if values.face_bank is None:
-            raise cli.UsageError(f"--preset={values.preset} needs --face_bank, a file made by `mask face_bank`")
+    if PRESETS[values.preset].pairs is not None:
+        if values.face_bank is None and not values.record_sources:
+            raise cli.UsageError(
+                f"--preset={values.preset} needs --face_bank, a file made by `mask face_bank`, "
+                "or --record_sources=NAME=DIR"
+            )
         if values.picture_size % STRIDE:
             raise cli.UsageError(f"--picture_size={values.picture_size}: must be a multiple of {STRIDE}")
         if 0 < values.picture_size < model.input_size:
             raise cli.UsageError(
                 f"--picture_size={values.picture_size}: must be at least --input_size={model.input_size}"
             )
-        synthesis(model, train)
-    elif values.face_bank is not None:
-        raise cli.UsageError(f"--face_bank does not go with --preset={values.preset}, which trains on records")
+        try:
+            pair_config(model, train).sources()
+        except ValueError as error:
+            raise cli.UsageError(f"--source_shares: {error}") from error
+        if not values.eval_sources and values.face_bank is None and not _validated_on():
+            raise cli.UsageError(
+                f"no --record_sources have a split {values.eval_split}: name some by --eval_sources=NAME=DIR"
+            )
+    elif values.face_bank is not None or values.record_sources:
+        given = "--face_bank" if values.face_bank is not None else "--record_sources"
+        raise cli.UsageError(f"{given} does not go with --preset={values.preset}, which trains on --data_dir")
     elif values.data_dir is None and not mode.endswith("_benchmark"):
         raise cli.UsageError(f"--data_dir is needed with --exec_mode={mode}")
 
 
-def synthesis(model: ModelConfig, train: TrainConfig) -> SynthesisConfig:
-    """What flags and preset ask of the synthesis.
+def pair_config(model: ModelConfig, train: TrainConfig) -> PairConfig:
+    """What flags and preset ask of the pairs.
 
     Raises:
         UsageError: a setting of the mix or a share is impossible.
     """
-    preset = PRESETS[flags.FLAGS.preset].synthesis or {}
+    preset = PRESETS[flags.FLAGS.preset].pairs or {}
     mix = {**preset.get("mix", {}), **mix_from_flags()}
-    return SynthesisConfig(
+    return PairConfig(
         face_bank=flags.FLAGS.face_bank,
         size=model.input_size,
         seed=train.seed,
+        records=cli.folders("record_sources"),
+        split=flags.FLAGS.train_split,
+        shares=cli.numbers("source_shares"),
         weights=cli.numbers("face_bank_shares"),
-        **{**cli.values(SynthesisConfig), **preset, **cli.given(SynthesisConfig), "mix": mix},
+        **{**cli.values(PairConfig), **preset, **cli.given(PairConfig), "mix": mix},
     )
 
 
@@ -177,7 +204,7 @@ def _run(mode: str, model: ModelConfig, data: DataConfig, train: TrainConfig, wo
     values = flags.FLAGS
     results = Path(values.output)
     if mode.endswith("_benchmark"):
-        source = _source(model, data, train) if values.data_dir or values.face_bank else None
+        source = _source(model, data, train) if values.data_dir or values.face_bank or values.record_sources else None
         measured = benchmark.run(
             mode, model, train, workers, values.num_iter, values.warmup_step, source, progress=sys.stderr.isatty()
         )
@@ -272,8 +299,8 @@ def _source(model: ModelConfig, data: DataConfig, train: TrainConfig) -> Any:
     from unet_industrial.dataset import RecordSource, find_files
 
     values = flags.FLAGS
-    if values.face_bank:
-        return SynthesisSource(synthesis(model, train))
+    if values.face_bank or values.record_sources:
+        return PairSource(pair_config(model, train))
     return RecordSource(find_files(values.data_dir, values.train_split), model, data, train.seed)
 
 
@@ -285,36 +312,65 @@ def _steps(source: Any, train: TrainConfig, workers: Workers) -> int:
     )
 
 
-def _eval_files(model: ModelConfig, train: TrainConfig, workers: Workers) -> list[str]:
-    """Records to validate on: those of --data_dir; without it pairs made of people held out."""
+def _validated_on() -> dict[str, list[str]]:
+    """{name: record files} of --eval_sources, else of those --record_sources that have the split to measure on."""
     from unet_industrial.dataset import find_files
 
     values = flags.FLAGS
+    if values.eval_sources:
+        return {name: find_files(folder, values.eval_split) for name, folder in cli.folders("eval_sources").items()}
+    found = {}
+    for name, folder in cli.folders("record_sources").items():
+        try:
+            found[name] = find_files(folder, values.eval_split)
+        except RecordFileError:
+            continue  # trained on whole
+    return found
+
+
+def _eval_files(model: ModelConfig, train: TrainConfig, workers: Workers) -> dict[str, list[str]]:
+    """Records to validate on, by name: see `_validated_on`; else those of --data_dir; else pairs made of people held
+    out."""
+    from unet_industrial.dataset import find_files
+
+    values = flags.FLAGS
+    named = _validated_on()
+    if named:
+        return named
     if values.data_dir is None and values.face_bank:
         folder = Path(values.output) / "validation"
         if workers.is_chief:
-            write_validation(synthesis(model, train), folder, values.eval_pairs)
+            write_validation(pair_config(model, train), folder, values.eval_pairs)
         workers.broadcast(None)  # the others wait for the file
-        return [str(write_validation(synthesis(model, train), folder, values.eval_pairs))]
-    return find_files(values.data_dir, values.eval_split)
+        return {"": [str(write_validation(pair_config(model, train), folder, values.eval_pairs))]}
+    return {"": find_files(values.data_dir, values.eval_split)}
 
 
 def _validation(model: ModelConfig, data: DataConfig, train: TrainConfig, workers: Workers) -> Any:
+    """See `loop.Validation`. One set of records is judged by its frame AUC (by its Dice where there are no reals),
+    named ones by the mean of AUC and pairwise accuracy over all of them, each set counting the same."""
     from runtime.evaluation.measure import summary
     from runtime.evaluation.recorder import Recorder, predictor, record
 
-    files = _eval_files(model, train, workers)
+    sets = _eval_files(model, train, workers)
     model = as_evaluated(model)
     compiled: list[Any] = []  # the network is the same object every time, so it is compiled once
 
     def validate(network: Any) -> tuple[Optional[float], dict[str, Any]]:
         if not compiled:
             compiled.append(predictor(network, model))
-        recorder = Recorder(histograms=False, by_threshold=True)
-        record(compiled[0], files, model, data, train.batch_size, workers, recorder)
-        numbers = summary(recorder.detector())
-        numbers.pop("by_threshold")
-        return numbers["dice_fake"] if numbers["frame_auc"] is None else numbers["frame_auc"], numbers
+        measured = {}
+        for name, files in sets.items():
+            recorder = Recorder(histograms=False, by_threshold=True)
+            record(compiled[0], files, model, data, train.batch_size, workers, recorder)
+            measured[name] = summary(recorder.detector())
+            measured[name].pop("by_threshold")
+        if "" in measured:
+            numbers = measured[""]
+            return numbers["dice_fake"] if numbers["frame_auc"] is None else numbers["frame_auc"], numbers
+        scores = [numbers[key] for numbers in measured.values() for key in ("frame_auc", "paired")]
+        defined = [score for score in scores if score is not None]
+        return (sum(defined) / len(defined) if defined else None), measured
 
     return validate
 
@@ -328,7 +384,7 @@ def _evaluate_checkpoint(
     from runtime.model.export import load_network
 
     network, model, state, folder = load_network(results)
-    files = _eval_files(given, train, workers)
+    files = [name for part in _eval_files(given, train, workers).values() for name in part]
     model = as_evaluated(model)
     recorders = Recorders("model")
     record(predictor(network, model), files, model, data, train.batch_size, workers, recorders)

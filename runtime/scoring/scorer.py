@@ -18,7 +18,8 @@ import numpy as np
 from mask_generation.faces import turn
 from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
-from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate, sample_indices
+from mask_generation.video.reader import VideoReader, indices_at_rate, sample_indices
+from mask_generation.video.timeline import Timeline
 from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
 from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
@@ -102,17 +103,14 @@ class Scorer:
     def _look(self, path: PathLike, watch: _Stopwatch) -> _Pass:
         """Decode the sampled frames and predict on every face in them."""
         with VideoReader(path, self.config.limits) as reader:
-            info = reader.info
-            count = info.frames
-        if count is None and self.config.frames and self.config.fps is None:
-            with watch.stage("decode"):
-                count = count_frames(path, self.config.limits)
-        run = self._pass_over(path, info, self._indices(info, count), watch)
-        readable, cause = run.decode["decoded"] + run.decode["corrupt"], run.decode["problem"]
-        if run.decode["problem"] and count and readable < count / 2 and self.config.frames and not self.config.fps:
-            # Cut short: most samples fell into the part that is not there. Spread them over what is.
-            run = self._pass_over(path, info, sample_indices(readable, self.config.frames), watch)
-            run.decode["problem"] = cause
+            indices = self._indices(reader.timeline)
+            run = self._pass_over(reader, indices, watch)
+            readable = reader.readable
+        if indices and self.config.fps is None and len(run.times) < len(indices) / 2 and len(readable):
+            # Most samples fell where nothing decodes. Spread them over what does.
+            indices = readable[sample_indices(len(readable), self.config.frames)].tolist()
+            with VideoReader(path, self.config.limits) as reader:
+                run = self._pass_over(reader, indices, watch)
         return run
 
     def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
@@ -127,33 +125,33 @@ class Scorer:
             turns = turn.find_turn(frames, self.detector, self.config.detect_size)
         if not turns:
             return run
-        again = self._pass_over(path, run.info, run.indices, watch, turns)
+        with VideoReader(path, self.config.limits) as reader:
+            again = self._pass_over(reader, run.indices, watch, turns)
         again.decode["problem"] = run.decode["problem"]
         return again
 
-    def _indices(self, info: VideoInfo, count: Optional[int]) -> Optional[list[int]]:
+    def _indices(self, timeline: Timeline) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
+        there = timeline.there()
         if self.config.fps is not None:
-            known = count or int((info.duration_s or 0) * (info.fps or 0))
-            return indices_at_rate(known, info.fps, self.config.fps) if known else None
-        return sample_indices(count, self.config.frames) if self.config.frames and count else None
+            return there[indices_at_rate(timeline.times_s[there], self.config.fps)].tolist()
+        return there[sample_indices(len(there), self.config.frames)].tolist() if self.config.frames else None
 
-    def _pass_over(
-        self, path: PathLike, info: VideoInfo, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0
-    ) -> _Pass:
+    def _pass_over(self, reader: VideoReader, indices: Optional[list[int]], watch: _Stopwatch, turns: int = 0) -> _Pass:
         """Decode the video once, and predict on every face in the frames at `indices` (None: all), turned by quarters
         to the left."""
+        timeline, info = reader.timeline, reader.info
         spacing = 0.0
         if indices and len(indices) > 1 and info.fps:
             spacing = (indices[-1] - indices[0]) / (len(indices) - 1) / info.fps
         gap = max(TRACK_GAP_S, 3 * spacing)
         tracker = FaceTracker(self.detector, self.config.detect_every_s, gap)
-        run = _Pass(self.model, self.config, info, tracker, watch, turns)
-        with VideoReader(path, self.config.limits) as reader:
-            for frame in reader.frames(indices):
-                run.add(frame)
-            run.flush()
-            stats = reader.stats
+        shown = dataclasses.replace(info, frames=timeline.count, duration_s=info.duration_s or timeline.end_s)
+        run = _Pass(self.model, self.config, shown, tracker, watch, turns)
+        for frame in reader.frames(indices):
+            run.add(frame)
+        run.flush()
+        stats = reader.stats
         watch.seconds["decode"] = watch.seconds.get("decode", 0.0) + stats.seconds
         run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
         return run

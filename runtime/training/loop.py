@@ -20,9 +20,9 @@ from runtime.training.distributed import Workers, is_lost_worker
 from runtime.training.log import LogError, Stopwatch, TrainLog
 from unet_industrial import metrics
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
-from unet_industrial.dataset import BatchSource, RecordSource, find_damage
+from unet_industrial.dataset import BatchSource, RecordSource
 from unet_industrial.records import READ_ERRORS
-from unet_industrial.train_step import TrainStep, make_network, make_optimizer, network_input
+from unet_industrial.train_step import MovingAverage, TrainStep, make_network, make_optimizer, network_input
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +96,10 @@ def check_resumable(saved: dict[str, Any], now: dict[str, Any], folder: Path) ->
                 f"{folder} holds a run with another {part} ({', '.join(changed)} differ): "
                 "choose another --output, or give --overwrite to start anew"
             )
+    defaults = {"data": DataConfig().to_dict(), "train": TrainConfig().to_dict()}
     for part in ("data", "train"):
         for name, value in now[part].items():
-            before = saved.get(part, {}).get(name)
+            before = saved.get(part, {}).get(name, defaults[part].get(name))  # older checkpoints lack newer settings
             if before != value:
                 log.warning("resuming with %s=%s, the checkpoint had %s: losses will not repeat", name, value, before)
 
@@ -111,13 +112,24 @@ class Trainer:
         self.network = make_network(job.model)
         self.optimizer = make_optimizer(job.train, workers.size)
         self.optimizer.build(self.network.trainable_variables)  # its slots are part of a checkpoint
-        self.trackable = tf.train.Checkpoint(model=self.network, optimizer=self.optimizer)
+        self.evaluated = self.network
+        self.average: Optional[MovingAverage] = None
+        if job.train.ema_decay:
+            # What a checkpoint calls "model" is what everybody else wants of it: the averages.
+            self.evaluated = make_network(job.model)
+            self.average = MovingAverage(self.network, self.evaluated, job.train.ema_decay)
+            self.average.start()
+            self.trackable = tf.train.Checkpoint(model=self.evaluated, optimizer=self.optimizer, trained=self.network)
+        else:
+            self.trackable = tf.train.Checkpoint(model=self.network, optimizer=self.optimizer)
         self.store = CheckpointStore(job.results_dir / "checkpoints", job.train.keep_checkpoints)
         self.state = TrainState(config=job.describe())
 
     def variables(self) -> list[tf.Variable]:
         """Everything a step changes: weights, optimizer slots and counters, loss scale."""
         found = [*self.network.variables, *self.optimizer.variables]
+        if self.average is not None:
+            found += self.evaluated.variables
         if isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
             found += [v for v in _tracked_variables(self.optimizer) if all(v is not known for known in found)]
         return found
@@ -144,6 +156,8 @@ class Trainer:
                 try:
                     weights = tf.train.Checkpoint(model=self.network)
                     checkpoint.restore(checkpoint.resolve(self.job.init_from), weights, partial=True)
+                    if self.average is not None:
+                        self.average.start()
                 except checkpoint.CheckpointError as error:
                     problem = f"--init_from: {error}"
         if self.workers.is_elastic:  # newcomers are given the state as they join: see `Workers.run_elastic`
@@ -223,6 +237,8 @@ class Trainer:
                 result = update.run(micro, stop.flag, tf.constant(shown))
                 self._check_finite(result, micro)
                 self.state.step += 1
+                if self.average is not None:
+                    self.average.update(tf.constant(self.state.step, tf.int64))
                 self.state.position += consumed
                 watch.count(consumed)
                 whole.count(consumed)
@@ -254,7 +270,7 @@ class Trainer:
             return tuple(next(batches) for _ in range(config.accumulate))
         except READ_ERRORS as error:
             count = config.batch_size * config.accumulate * self.workers.size
-            damage = find_damage(self.job.source, self.state.position, count)
+            damage = self.job.source.find_damage(range(self.state.position, self.state.position + count))
             if damage is None:
                 raise
             raise TrainingError(f"step {self.state.step + 1}: {damage}. {self._last_good()}") from error
@@ -299,7 +315,7 @@ class Trainer:
     def _validate(self, history: TrainLog) -> bool:
         """Measure the network; True if it is the best so far, and must be saved as it is now."""
         assert self.job.validate is not None
-        score, numbers = self.job.validate(self.network)
+        score, numbers = self.job.validate(self.evaluated)
         best = score is not None and (self.state.best is None or score > self.state.best)
         if best:
             self.state.best, self.state.best_step = score, self.state.step
@@ -310,7 +326,7 @@ class Trainer:
         """The chief's first few crops of the last batch, with their true and predicted masks, to TensorBoard."""
         if self.workers.is_chief:
             images, masks = (batch[name][:SHOWN_CROPS] for name in ("image", "mask"))
-            logits = tf.cast(self.network(network_input(images, self.job.model)), tf.float32)
+            logits = tf.cast(self.evaluated(network_input(images, self.job.model)), tf.float32)
             history.masks(self.state.step, images.numpy(), masks.numpy(), tf.sigmoid(logits).numpy())
 
 

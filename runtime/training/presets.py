@@ -1,7 +1,8 @@
 """Named settings of `train`: what each `--preset` sets unless a flag is given, and nothing else sets.
 
 `reference`: the defaults, which are those of NVIDIA's scripts. `ffpp`: ours, on records of real and fake pairs.
-`sbi`: ours, on manipulations made on the fly from a face bank. `shipped`: `sbi` as the weights in
+`sbi`: ours, on manipulations made on the fly from a face bank. `pairs`: ours, on records of real pairs and the
+synthesis together, all compressed while training. `shipped`: `sbi` as the weights in
 `runtime/model/weights` were trained at last.
 
 `shipped` is the part of those weights' making that one command can repeat. It does not hold:
@@ -30,13 +31,13 @@ class Preset:
     """Settings that differ from their defaults, by the configuration they belong to.
 
     Attributes:
-        synthesis: of `SynthesisConfig`; None where the examples come from records.
+        pairs: of `PairConfig`; None where the examples come from records as they are.
     """
 
     model: Values = dataclasses.field(default_factory=dict)
     data: Values = dataclasses.field(default_factory=dict)
     train: Values = dataclasses.field(default_factory=dict)
-    synthesis: Optional[Values] = None
+    pairs: Optional[Values] = None
 
     def of(self, config: type[Config]) -> Values:
         return {ModelConfig: self.model, DataConfig: self.data, TrainConfig: self.train}[config]
@@ -62,7 +63,31 @@ PRESETS = {
         model={"features": "rgb+srm", "input_size": 128},
         data=_OWN_AUGMENTATION,
         train=_LEARNING,
-        synthesis={},
+        pairs={},
+    ),
+    "pairs": Preset(
+        model={"features": "local+srm", "input_size": 128},
+        data=_OWN_AUGMENTATION,
+        train={
+            **_LEARNING,
+            "batch_size": 16,
+            "pair_loss_weight": 0.3,
+            "warmup_steps": 100,
+            "ema_decay": 0.998,
+        },
+        pairs={
+            "mix": {
+                "soft": 1.0,
+                "hardness": 0.7,
+                "relight": 0.3,
+                "reshape": 0.4,
+                "recorded": 0.4,
+                "cover": 0.1,
+                "alike": 0.85,
+                "video": 0.3,
+                "least_margin": 0.8,
+            }
+        },
     ),
     "shipped": Preset(
         model={"features": "local+srm", "input_size": 128},
@@ -78,7 +103,7 @@ PRESETS = {
             "checkpoint_every": 250,
             "keep_checkpoints": 3,
         },
-        synthesis={
+        pairs={
             "ramp_images": 0,
             "mix": {
                 "video": 0.9,

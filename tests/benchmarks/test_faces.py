@@ -52,7 +52,13 @@ def test_the_synthesis_benchmark_prints_its_rate(tmp_path, capsys, monkeypatch):
     face_bank.save(
         path,
         (
-            face_bank.Crop(drawn_faces.picture(160, 160, seed), drawn_faces.landmarks(160, 160), f"p{seed}", "drawn")
+            face_bank.Crop(
+                drawn_faces.picture(160, 160, seed),
+                drawn_faces.landmarks(160, 160),
+                face_bank.MARGIN,
+                f"p{seed}",
+                "drawn",
+            )
             for seed in range(3)
         ),
         validation_share=0,

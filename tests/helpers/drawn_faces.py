@@ -69,7 +69,12 @@ def face_bank_file(path: Path) -> str:
         )
         crops.append(
             face_bank.Crop(
-                np.clip(picture, 0, 255).astype(np.uint8), BANK_LANDMARKS, f"p{person}", f"s{person % 2}", "drawn", 0
+                np.clip(picture, 0, 255).astype(np.uint8),
+                BANK_LANDMARKS,
+                face_bank.MARGIN,
+                f"p{person}",
+                f"s{person % 2}",
+                "drawn",
             )
         )
     face_bank.save(str(path), crops, validation_share=0.34)

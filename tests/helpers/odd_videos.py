@@ -10,6 +10,7 @@ from typing import Optional
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 SIZE_HW = (48, 64)
 CORNER = (230, 40, 40)  # a red block marks the top left corner, so that turned and mirrored pictures can be recognised
@@ -58,6 +59,63 @@ def write(
                 frame.pts, frame.time_base = times[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def copied(
+    source: Path, path: Path, options: Optional[dict[str, str]] = None, earlier_s: float = 0.0, title: str = ""
+) -> Path:
+    """The same coded pictures in another container.
+
+    Args:
+        options: of the muxer, such as `movflags`.
+        earlier_s: how much earlier all are shown; what would be before 0 is not, as after a lossless trim.
+    """
+    with av.open(str(source)) as old, av.open(str(path), "w", container_options=options or {}) as new:
+        if title:
+            new.metadata["title"] = title
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                shift = round(earlier_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                new.mux(packet)
+    return path
+
+
+def two_streams(path: Path, parts: Sequence[tuple[Sequence[np.ndarray], str, bool]], rate: int = 10) -> Path:
+    """Several video streams in one file.
+
+    Args:
+        parts: (pictures, codec, whether it is the default) of each.
+    """
+    with av.open(str(path), "w") as container:
+        streams = []
+        for frames, codec, default in parts:
+            stream = container.add_stream(codec, rate=rate)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.disposition = Disposition.default.value if default else 0
+            streams.append(stream)
+        for stream, (frames, _, _) in zip(streams, parts):
+            for picture in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            container.mux(stream.encode())
+    return path
+
+
+def noise(count: int, height: int = SIZE_HW[0], width: int = SIZE_HW[1]) -> list[np.ndarray]:
+    """(H,W,3) uint8 pictures of noise, no two alike, which no encoder makes small."""
+    return list(np.random.default_rng(3).integers(0, 255, (count, height, width, 3), np.uint8))
+
+
+def emptied(source: Path, path: Path, start: float, end: float) -> Path:
+    """A copy with zeros between two shares of its length."""
+    data = bytearray(source.read_bytes())
+    a, b = int(start * len(data)), int(end * len(data))
+    data[a:b] = bytes(b - a)
+    path.write_bytes(bytes(data))
     return path
 
 

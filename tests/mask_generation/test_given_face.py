@@ -125,3 +125,30 @@ def test_the_preview_shows_given_faces(table, tmp_path, capsys):
     words = [f"--pairs_csv={table}", f"--output={tmp_path / 'sheet.png'}", "--mask_recipe=article", "--count=4"]
     assert command.main(["preview", *words, "--faces=given"]) == 0
     assert "4 examples" in capsys.readouterr().out
+
+
+def test_a_run_that_is_cut_off_ends_with_the_same_bytes(table, tmp_path, monkeypatch):
+    """With a broken picture among them; the second half is done without measuring anew."""
+    done = []
+
+    def stops(job):
+        done.append(job)
+        return len(done) > 3
+
+    def cut_off(jobs, work, processes, limit_s, again):
+        for job, answer in inline(jobs, work, processes, limit_s, again):
+            if not isinstance(job, list) and stops(job):
+                raise KeyboardInterrupt
+            yield job, answer
+
+    (table.parent / "faces/04/fake04_1.jpg").write_bytes(b"\xff\xd8\xff")
+    assert generate(table, tmp_path / "whole", "--faces=given") == 1
+    monkeypatch.setattr(processes, "run", cut_off)
+    assert generate(table, tmp_path / "cut", "--faces=given") == 130
+    monkeypatch.setattr(processes, "run", inline)
+    monkeypatch.setattr(given_face, "look", None)
+    assert generate(table, tmp_path / "cut", "--faces=given") == 1
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir() if path.suffix in (".tfrecord", ".csv"))
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -253,6 +253,17 @@ def test_a_pairs_csv_of_which_nothing_is_there_is_refused(tmp_path):
         find(str(tmp_path / "pairs.csv"), "auto", Options())
 
 
+def test_pairs_csv_is_read_as_a_spreadsheet_writes_it(tmp_path):
+    """With a byte order mark, `;`, other capitals and slashes, and another word for a split."""
+    touch(tmp_path, "Faces/A.JPG", "Faces/b.jpg")
+    (tmp_path / "pairs.csv").write_text(
+        "\ufeffFake;Original;Split\r\nfaces\\B.jpg;faces\\a.jpg;validation\r\n", "utf-8"
+    )
+    (group,) = find(str(tmp_path / "pairs.csv"), "auto", Options()).groups
+    assert (group.original, group.split) == (str(tmp_path / "Faces/A.JPG"), "val")
+    assert group.fakes[0].path == str(tmp_path / "Faces/b.jpg")
+
+
 def test_a_folder_of_real_videos_is_taken_at_any_depth_when_asked_for(tmp_path):
     touch(tmp_path, "a.mp4", "deep/er/b.MOV", "deep/c.txt")
     assert detect(str(tmp_path)) == []

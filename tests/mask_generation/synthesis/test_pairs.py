@@ -19,7 +19,9 @@ def crops(people=4, each=3, source="drawn", side=160):
     for person in range(people):
         for number in range(each):
             rgb = drawn_faces.picture(side, side, seed=10 * person + number)
-            yield face_bank.Crop(rgb, drawn_faces.landmarks(side, side), f"{source}/{person}", source, "a.mp4", number)
+            yield face_bank.Crop(
+                rgb, drawn_faces.landmarks(side, side), face_bank.MARGIN, f"{source}/{person}", source, "a.mp4", number
+            )
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +108,13 @@ def test_unusable_banks_are_refused_with_their_name(tmp_path, bank_path):
 
 def test_a_crop_for_the_bank_holds_the_face_where_its_points_say():
     rgb = drawn_faces.picture(400, 400)
-    cut, points = face_bank.crop_face(rgb, drawn_faces.box(400, 400), drawn_faces.landmarks(400, 400))
+    cut, points, margin = face_bank.crop_face(rgb, drawn_faces.box(400, 400), drawn_faces.landmarks(400, 400))
     assert cut.shape[0] == cut.shape[1] <= face_bank.SIDE_PX
     unit = np.linalg.norm(points[1] - points[0])
     pupil = cut[round(float(points[0][1])), round(float(points[0][0]))]
     assert pupil.mean() < 60  # dark, in a bright eye
     assert 0.15 * cut.shape[0] < unit < 0.5 * cut.shape[0]
+    assert margin == face_bank.MARGIN
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 40), (-60, 10, 60, 120), (300, 300, 420, 420)])

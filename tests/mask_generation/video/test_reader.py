@@ -207,16 +207,23 @@ def test_samples_are_spread_evenly_from_end_to_end(count, samples):
         assert not len(steps) or steps.max() - steps.min() <= 1
 
 
-@given(count=st.integers(0, 500), fps=st.one_of(st.none(), st.floats(0, 240)), wanted=st.floats(0.1, 300))
+@given(count=st.integers(0, 500), fps=st.floats(1, 240), wanted=st.floats(0.1, 300))
 def test_frames_at_a_rate_lie_in_the_clip_and_are_about_as_many(count, fps, wanted):
-    chosen = indices_at_rate(count, fps, wanted)
+    chosen = indices_at_rate(np.arange(count) / fps, wanted)
     assert chosen == sorted(set(chosen))
-    if not fps or wanted >= fps:
+    if wanted >= fps:
         assert chosen == list(range(count))
     elif count:
-        assert chosen[0] >= 0
+        assert chosen[0] == 0
         assert chosen[-1] < count
         assert abs(len(chosen) - count * wanted / fps) <= 1.001
+
+
+def test_frames_at_a_rate_are_those_on_screen_at_that_moment_where_the_rate_varies():
+    times = [*np.arange(25) / 25, 1.0, 2.0, 3.0, 4.0]  # 25 a second, then one a second
+    chosen = indices_at_rate(times, 4)
+    assert [times[index] for index in chosen] == pytest.approx([0, 0.24, 0.48, 0.72, 1, 2, 3, 4])
+    assert indices_at_rate(times, 1e6) == list(range(len(times)))
 
 
 @settings(max_examples=60)

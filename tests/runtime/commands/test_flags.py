@@ -21,7 +21,7 @@ from runtime.scoring.abstention import Thresholds
 from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig
 from runtime.scoring.video_score import AggregateConfig
-from runtime.training.synthesis_source import SynthesisConfig
+from runtime.training.pair_source import PairConfig
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
 from unet_industrial.setting import settings_of
 
@@ -83,7 +83,7 @@ DIFFER = {
     "steps": "a demo is short",
 }
 CONFIGS = {
-    "train": (ModelConfig, DataConfig, TrainConfig, SynthesisConfig),
+    "train": (ModelConfig, DataConfig, TrainConfig, PairConfig),
     "evaluate": (Settings,),
     "compare": (Settings,),
     "classifier": (ClassifierConfig, Settings),

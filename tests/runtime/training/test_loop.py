@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.__main__ import main
+from runtime.model.export import load_network
 from runtime.training.checkpoint import STATE_FILE, CheckpointError, CheckpointStore, read_state
 from runtime.training.distributed import Workers
 from runtime.training.loop import StopRequest, Trainer, TrainingError, TrainJob
@@ -84,6 +85,35 @@ def test_killed_and_started_again_it_goes_on_bit_for_bit(data, whole, tmp_path):
     assert set(found) == set(expected)
     for step, values in found.items():
         assert set(values) == set(expected[step])  # equal, not close
+
+
+def stored(results, step):
+    """{name: value} of the variables in the checkpoint of a step."""
+    path = str(results / "checkpoints" / f"step-{step:08d}" / "model")
+    return {name: tf.train.load_variable(path, name) for name, _ in tf.train.list_variables(path)}
+
+
+def test_averaged_weights_are_kept_evaluated_and_resumed(data, tmp_path):
+    flags = ("--ema_decay=0.6", "--checkpoint_every=1", "--keep_checkpoints=9")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(command(data, whole, "--num_iter=4", *flags)) == 0
+    for steps in (2, 4):
+        assert main(command(data, parts, f"--num_iter={steps}", *flags)) == 0
+    found, resumed = stored(whole, 4), stored(parts, 4)
+    for name, value in found.items():
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+            np.testing.assert_array_equal(value, resumed[name])
+    weights = next(name for name in found if name.startswith("trained/") and "/kernel/" in name)
+    trained = [stored(whole, step)[weights] for step in range(1, 5)]
+    averages = [stored(whole, step)[weights.replace("trained/", "model/", 1)] for step in range(1, 5)]
+    for update in range(2, 5):
+        decay = min(0.6, (1 + update) / (10 + update))
+        expected = decay * averages[update - 2] + (1 - decay) * trained[update - 1]
+        np.testing.assert_allclose(averages[update - 1], expected, rtol=1e-6, atol=1e-7)
+    assert np.abs(averages[3] - trained[3]).max() > 1e-6
+    network, *_ = load_network(whole)
+    kernel = next(variable for variable in network.variables if variable.shape == averages[3].shape)
+    np.testing.assert_array_equal(kernel.numpy(), averages[3])  # what export and evaluate read
 
 
 @pytest.fixture
