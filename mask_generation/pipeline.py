@@ -67,6 +67,11 @@ class GenerateConfig:
     given_face: Optional[dict[str, Any]] = None
     device: str = setting("CPU:0", "Where faces are found: CPU:0, GPU:0.", flag="detector_device")
     ray_address: str = same_setting(Parallel, "ray_address")
+    memory_mb: Optional[int] = setting(
+        4000,  # more than in scoring: an original and all its copies are read side by side
+        "Memory of a process, MB, its own needs included; the clips of a group that needs more are left out.",
+        low=256,
+    )
 
     def content(self, inventory: Inventory) -> dict[str, Any]:
         """All that the records depend on; a folder holds the records of one such content only."""
@@ -195,7 +200,7 @@ class _Run:
 
     def work(self, progress: Callable[[int, dict[str, int], bool], None], build: Callable[[], Any]) -> None:
         config = self._config
-        work = Work(build, functools.partial(do_job, config.group))
+        work = Work(build, functools.partial(do_job, config.group), config.memory_mb)
         try:
             while self.left:
                 jobs, self.left = self.left, []
@@ -241,15 +246,18 @@ class _Run:
         reason = f"the process that read its group ended ({answer.content})"
         if answer.kind == processes.BUG:
             summary, trace = answer.content
+            starved = summary.startswith("MemoryError")
             with open(self._folder / ERRORS, "a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(f"{job.group.name}\n{trace}\n")
-            self._same_bug = (summary, self._same_bug[1] + 1 if self._same_bug[0] == summary else 1)
+            self._same_bug = (summary, self._same_bug[1] + 1 if self._same_bug[0] == summary and not starved else 1)
             if self._same_bug[1] >= SAME_BUG_LIMIT:
                 raise PipelineError(
                     f"{SAME_BUG_LIMIT} groups in a row ended with the same unexpected error, so it is not the videos: "
                     f"{summary}\nThe traces are in {self._folder / ERRORS}."
                 )
             reason = f"unexpected error, see {ERRORS}: {summary}"[:300]
+            if starved:
+                reason = f"its group needs more memory than a process may use (--memory_mb={self._config.memory_mb})"
         given_up = {name: (state, why) for name, state, why in job.given_up}
         outcomes = [new_outcome(job.group, fake) for fake in job.group.fakes]
         if job.group.original is not None:

@@ -16,6 +16,7 @@ from mask_generation.video.types import Frame
 SURE_SCORE = 0.98
 FEW_SHARE = 0.5  # of the frames with a sure face, below which other turns are tried
 TRIED_FRAMES = 5
+SIDE_PX = 640  # long side to which frames are shrunk for it, which makes a detection quick
 WORDS = {1: "turned by 90° to the left", 2: "turned upside down", 3: "turned by 90° to the right"}
 
 
@@ -34,12 +35,12 @@ def tried(indices: Sequence[int]) -> list[int]:
     return [indices[place] for place in np.unique(places)]
 
 
-def find_turn(frames: Iterable[np.ndarray], detector: FaceDetector, side_px: int) -> int:
+def find_turn(frames: Iterable[np.ndarray], detector: FaceDetector, side_px: int = SIDE_PX) -> int:
     """Quarter turns to the left that bring the faces of a video upright.
 
     Args:
         frames: (H,W,3) uint8, some of the video's, at least one.
-        side_px: long side to which they are shrunk for this, which makes a detection quick.
+        side_px: long side to which they are shrunk.
     Returns:
         1, 2 or 3 where more than half of the frames show a sure face that way and at least two more than upright
         (one more, where there are fewer than four frames); else 0.

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from mask_generation.datasets.base import ClipGroup
+from mask_generation.faces import turn
 from mask_generation.faces.detector import Box, CropGeometry, FaceDetector, crop_geometry
 from mask_generation.faces.tracker import FaceTracker, Track
 from mask_generation.masks.base import MaskSequence
@@ -48,6 +49,7 @@ GRID_PER_SAMPLE = 8  # frames looked at for tracking, at most, for each sampled 
 MAX_GAP_S = 1.5  # a person unseen for longer is another one; more where the grid is coarser
 MIN_VISIBLE_PX = 8  # of a face's box in a fake that shows a part of the picture only
 UNTOUCHED_AREA = 0.003  # mean faked share of a person's crops below which that person was left alone
+_TURN_IT = "ffmpeg -display_rotation writes it without a new coding"
 STILL_RECIPE = "label"  # stands where records name a mask recipe
 
 
@@ -118,6 +120,13 @@ def _samples(
     indices = sample_indices(common_length(original.frames, usable), config.frames)
     note(original.name)
     tracks = find_people(original, config, detector, indices, fps, stages)
+    with stages("faces"):
+        turns = _turn_of(original, config, detector, indices, tracks)
+    if turns:
+        original.fail(
+            "no_face", f"no face upright: {turn.WORDS[turns]} there are; its header does not say so ({_TURN_IT})"
+        )
+        return {}
     if not tracks:
         original.fail("no_face", f"no face in {len(indices)} sampled frames")
         return {}
@@ -186,6 +195,25 @@ def choose_people(tracker: FaceTracker, wanted: set[int], max_faces: int) -> lis
             track.boxes = track.smoothed()
             kept.append(track)
     return kept
+
+
+def _turn_of(
+    original: ClipOutcome,
+    config: GroupConfig,
+    detector: FaceDetector,
+    indices: Sequence[int],
+    tracks: Sequence[Track],
+) -> int:
+    """Quarter turns to the left without which the original's faces lie on their side or head; 0: they do not."""
+    best = dict.fromkeys(indices, 0.0)
+    for track in tracks:
+        for index, score in zip(track.indices, track.scores):
+            if index in best:
+                best[index] = max(best[index], score)
+    if not best or not turn.is_few(list(best.values())):
+        return 0
+    with VideoReader(original.path, config.limits) as reader:
+        return turn.find_turn((frame.rgb for frame in reader.frames(turn.tried(list(indices)))), detector)
 
 
 def _is_person(track: Track, wanted: set[int]) -> bool:

@@ -13,6 +13,7 @@ import dataclasses
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -38,13 +39,18 @@ class CannotWrite(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """Where jobs are done."""
+    """Where jobs are done, and with how much memory."""
 
     processes: Optional[int] = setting(None, "Processes on this machine.", shown="one a core", low=1)
     ray_address: str = setting(
         "",
         "Work on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; local starts one here. Nodes need this package and "
         "all folders at the same paths. Needs the extra `ray`.",
+    )
+    memory_mb: Optional[int] = setting(
+        1500,
+        "Memory of a process, MB, its own needs included; a file that needs more gets a reason, no score.",
+        low=256,
     )
 
 
@@ -55,10 +61,12 @@ class Work:
     Attributes:
         build: makes, once in each, whatever `do` needs.
         do: (built, job) → answer. `CannotWrite` from it ends the run; any other exception costs the job alone.
+        memory_mb: ceiling of a process's memory once it has built, see `bound_memory`; None: none.
     """
 
     build: Callable[[], Any]
     do: Callable[[Any, Any], Any]
+    memory_mb: Optional[int] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +95,7 @@ def _body(connection: Connection, work: Work) -> None:
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
         connection.send((FATAL, f"a process cannot start: {type(error).__name__}: {error}"))
         return
+    bound_memory(work.memory_mb)
     connection.send(("ready", None))
     while True:
         try:
@@ -219,6 +228,27 @@ def exit_of(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
+
+
+def bound_memory(limit_mb: Optional[int]) -> None:
+    """Let the system refuse this process memory beyond `limit_mb`, so that a file ends in a `MemoryError`, or at worst
+    costs its process, and not the machine.
+
+    What is bounded is what a process can write to (`RLIMIT_DATA`): address space alone, of which TensorFlow and CUDA
+    reserve far more than they use, costs nothing. So the bound is what is reserved now, and what is missing to
+    `limit_mb` of memory in use; a quarter of it at least, or nothing could be done at all.
+    """
+    if limit_mb is None:
+        return
+    with contextlib.suppress(OSError, KeyError):  # another system
+        with open("/proc/self/status", encoding="ascii") as status:
+            lines = {line.partition(":")[0]: line.split()[1] for line in status if line.startswith(("VmData", "VmRSS"))}
+        reserved, used = (int(lines[name]) << 10 for name in ("VmData", "VmRSS"))
+        limit = limit_mb * 1_000_000
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = reserved + max(limit - used, limit // 4)
+        if hard == resource.RLIM_INFINITY or bound < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
 
 
 def free_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import io
 import os
@@ -32,7 +33,28 @@ DEMUXER_OPTIONS = {
     "format_whitelist": ",".join((*_CONTAINERS, *_BARE_STREAMS, *_PICTURES, *_SOUND)),
     "protocol_whitelist": "none",
 }
+# To these, for a first look at what a header declares: no decoder is made, where FFmpeg otherwise decodes pictures of
+# every stream to learn about it. The rest keeps it from reading on for what no header says.
+NO_DECODERS = {"codec_whitelist": "none", "probesize": "100000", "analyzeduration": "0"}
 SNIFF_BYTES = 4096
+# No picture within the limits on pixels has a larger plane, at up to 8 bytes a pixel. FFmpeg sets memory aside by what
+# a header claims, in one piece, before anything shows whether the claim is true; a PNG of 2 MB may claim 2 GB.
+MAX_BLOCK_BYTES = 400 << 20
+
+
+def bound_memory_blocks(limit: int = MAX_BLOCK_BYTES) -> bool:
+    """Make every larger demand for memory of FFmpeg's fail in this process, by its `av_max_alloc`, which PyAV does not
+    show; False where that cannot be reached. OpenCV brings an FFmpeg of its own, so there may be several."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            paths = {line.split(maxsplit=5)[5].strip() for line in maps if "/libavutil" in line}
+        functions = [ctypes.CDLL(path).av_max_alloc for path in sorted(paths)]
+    except (OSError, AttributeError):
+        return False
+    for function in functions:
+        function.argtypes, function.restype = [ctypes.c_size_t], None
+        function(limit)
+    return bool(functions)
 
 
 class GuardedFile(io.RawIOBase):
@@ -46,7 +68,11 @@ class GuardedFile(io.RawIOBase):
 
     def __init__(self, path: PathLike) -> None:
         super().__init__()
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        # Without waiting: a pipe may stand there since the file was checked.
+        self._file = open(path, "rb", 0, opener=_without_waiting)  # noqa: SIM115  closed by close()
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.close()
+            raise OSError(errno.EINVAL, "no regular file, not a video file")
         self.deadline: Optional[float] = None
         self.expired = False
         self.problem: Optional[OSError] = None
@@ -80,6 +106,10 @@ class GuardedFile(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def refuse_other_files(url: str, flags: int, options: dict[str, str]) -> Any:

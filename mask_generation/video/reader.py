@@ -8,6 +8,7 @@ or counted.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,8 +20,10 @@ import numpy as np
 from mask_generation.video.ending import missing_end
 from mask_generation.video.guard import (
     DEMUXER_OPTIONS,
+    NO_DECODERS,
     SNIFF_BYTES,
     GuardedFile,
+    bound_memory_blocks,
     check_file,
     is_text,
     refuse_other_files,
@@ -43,6 +46,7 @@ from mask_generation.video.types import (
     VideoInfo,
 )
 
+bound_memory_blocks()
 _READ_BYTES = 1 << 18
 _NOTHING = "not one frame can be decoded; the file is damaged"
 _SAME_TIME_S = 1e-4  # rounding of time stamps
@@ -67,6 +71,7 @@ class VideoReader:
     ) -> None:
         self.path, self.limits, self._one_size = path, limits or Limits(), one_size
         self.stats = DecodeStats()
+        self._starved = False  # some packet needed more memory than there was
         self.readable = np.zeros(0, int)  # indices of the frames that could be decoded, once `frames` has ended
         size = check_file(path, self.limits)
         try:
@@ -91,7 +96,10 @@ class VideoReader:
         head = self._file.read(SNIFF_BYTES)
         self._check_expired()
         self._threads, self._head = threads, head
+        with contextlib.closing(self._opened(NO_DECODERS)) as container:
+            self._check_streams(container.streams.video)
         self._container = self._opened()
+        self._check_streams(self._container.streams.video)
         streams = video_streams(self._container)
         if not streams:
             kind = "audio only" if self._container.streams.audio else "it holds no pictures"
@@ -113,8 +121,8 @@ class VideoReader:
         if choice:
             self.stats.notes.append(choice)
 
-    def _opened(self) -> Any:
-        """A container at its start; every time a new demuxer."""
+    def _opened(self, options: Optional[dict[str, str]] = None) -> Any:
+        """A container at its start; every time a new demuxer, with more options if given."""
         self._file.seek(0)
         try:
             return av.open(
@@ -122,12 +130,30 @@ class VideoReader:
                 mode="r",
                 buffer_size=_READ_BYTES,
                 io_open=refuse_other_files,
-                container_options=DEMUXER_OPTIONS,
+                container_options={**DEMUXER_OPTIONS, **(options or {})},
                 metadata_errors="replace",
             )
         except ERRORS as error:
             self._check_expired()
             raise VideoError(self.path, UNREADABLE, _not_opened(self._head, error)) from error
+
+    def _check_streams(self, streams: Sequence[Any]) -> None:
+        """Refuse more pictures than there is memory for; streams whose header gives no size count from a frame on."""
+        limits, pixels = self.limits, 0
+        if limits.max_streams is not None and len(streams) > limits.max_streams:
+            reason = f"{len(streams)} video streams, over the limit of {limits.max_streams} (--max_streams)"
+            raise VideoError(self.path, UNSUPPORTED, reason)
+        for stream in streams:
+            if stream.codec_context is not None:
+                width, height = stream.codec_context.width, stream.codec_context.height
+                self._check_size(width, height)
+                pixels += width * height
+        self._check_pixels(pixels, "pixels in all video streams together")
+
+    def _check_pixels(self, pixels: int, what: str) -> None:
+        if self.limits.max_pixels is not None and pixels > self.limits.max_pixels:
+            reason = f"{pixels} {what}, over the limit of {self.limits.max_pixels} (--max_pixels)"
+            raise VideoError(self.path, UNSUPPORTED, reason)
 
     def _use(self, stream: Any) -> None:
         self._stream = stream
@@ -180,6 +206,7 @@ class VideoReader:
         if (limits.max_width or width) < width or (limits.max_height or height) < height:
             reason = f"{width}x{height} pixels, over the limit of {limits.max_width}x{limits.max_height}"
             raise VideoError(self.path, UNSUPPORTED, f"{reason} (--max_width, --max_height)")
+        self._check_pixels(width * height, f"pixels ({width}x{height})")
 
     class _Clock:
         """Counts the time inside FFmpeg, and hands the file its deadline."""
@@ -329,6 +356,9 @@ class VideoReader:
         self._check_expired()
         timeline, stats = self.timeline, self.stats
         seen = np.frombuffer(good, np.uint8)[: last + 1].astype(bool)
+        if not seen.any() and not stats.corrupt and self._starved:
+            reason = "its pictures need more memory than there is for a file (--memory_mb), or it is damaged"
+            raise VideoError(self.path, UNSUPPORTED, reason)
         if not seen.any() and not stats.corrupt:
             raise VideoError(self.path, UNREADABLE, _NOTHING)
         missing = np.flatnonzero(~seen)
@@ -396,7 +426,8 @@ class VideoReader:
             return packet.decode()
         except av.error.EOFError:
             return []
-        except ERRORS:
+        except ERRORS as error:
+            self._starved = self._starved or isinstance(error, MemoryError)
             self._failed = True
             self.stats.failed += 1
             return []

@@ -38,6 +38,7 @@ class Limits:
 
     Attributes:
         max_width, max_height: 8192 lets 8K UHD (7680 x 4320) pass either way up.
+        max_pixels: 48 million lets 8K pass beside a stream of 4K, and keeps a worker within 1.5 GB.
         max_duration_s: as the container declares it.
         timeout_s: not counting what the reader's user does between frames.
         max_bad_run: decoding failures in a row after which the rest is given up to the next key frame (PySceneDetect
@@ -51,6 +52,10 @@ class Limits:
     timeout_s: Optional[float] = setting(
         3600.0, "Seconds of decoding accepted for a file.", flag="decode_limit_s", low=0.1
     )
+    max_pixels: Optional[int] = setting(
+        48_000_000, "Pixels accepted in a frame, of all video streams together.", low=256
+    )
+    max_streams: Optional[int] = setting(16, "Video streams accepted in a file.", low=1)
     max_bad_run: int = 8
 
 

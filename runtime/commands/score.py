@@ -37,7 +37,14 @@ from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
 from runtime.scoring.video_score import AggregateConfig
 
 NOTICE_CHARACTERS = 500
-LIMITS = ("max_width", "max_height", "max_duration_s", "max_bytes")  # decoding's own is under that of the whole file
+LIMITS = (
+    "max_width",
+    "max_height",
+    "max_pixels",
+    "max_streams",
+    "max_duration_s",
+    "max_bytes",
+)  # decoding's own is under that of the whole file
 USER_ERRORS = (ModelError, CalibrationError, InputError, ScoringError, PermissionError)
 
 
@@ -115,6 +122,7 @@ def _run(
             values.overlay_video,
             progress,
             values.ray_address,
+            values.memory_mb,
         )
     about = {
         "model": {

@@ -145,6 +145,7 @@ def score_folder(
     overlay_video: bool = False,
     progress: Callable[[VideoResult, bool], None] | None = None,
     ray_address: str = "",
+    memory_mb: int | None = None,
 ) -> FolderRun:
     """Score files over processes; those whose result is in the output folder already are not looked at again.
 
@@ -153,6 +154,7 @@ def score_folder(
         num_processes: how many; None: one a core.
         ray_address: of a Ray cluster; "": processes on this machine.
         progress: called with each result and whether it came from an earlier run.
+        memory_mb: ceiling of a process's memory, see `processes.Parallel`.
     Raises:
         ScoringError: no process or Ray worker can be started.
     """
@@ -181,7 +183,7 @@ def score_folder(
             finish=functools.partial(finish, str(output), overlay_video),
             build=build_scorer,
         )
-        for job, result in score_all(todo, setup, count, timeout_s, output / ERROR_LOG, ray_address):
+        for job, result in score_all(todo, setup, count, timeout_s, output / ERROR_LOG, ray_address, memory_mb):
             # A process that was lost wrote nothing: the next run tries that file again, perhaps with more time.
             results[job.key] = result
             if progress:
@@ -239,6 +241,7 @@ def score_all(
     timeout_s: float,
     error_log: Path,
     ray_address: str = "",
+    memory_mb: int | None = None,
 ) -> Iterator[tuple[Job, VideoResult]]:
     """Score every job, in whatever order they finish.
 
@@ -251,7 +254,7 @@ def score_all(
         ScoringError: processes cannot start (model missing, not trusted, out of memory …), or results cannot be
             written.
     """
-    work = processes.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish))
+    work = processes.Work(functools.partial(setup.build, setup), functools.partial(score_one, setup.finish), memory_mb)
 
     def limit_s(job: Job) -> float:
         return timeout_s
@@ -277,7 +280,7 @@ def _result(job: Job, answer: processes.Answer, timeout_s: float, error_log: Pat
     if answer.kind == processes.LATE:
         return VideoResult(name, TIMEOUT, f"took longer than {timeout_s:g} s (--timeout_s)")
     if answer.kind == processes.DIED:
-        reason = f"the process that read it ended ({answer.content}); damaged or too large"
+        reason = f"the process that read it ended ({answer.content}); damaged, or larger than --memory_mb allows"
         return VideoResult(name, UNREADABLE, reason)
     summary, trace = answer.content
     with error_log.open("a", encoding="utf-8", errors="backslashreplace") as file:
@@ -305,7 +308,9 @@ def build_scorer(setup: ScorerSetup) -> Any:
 
 def score_one(finish: Callable[[Any, Job, VideoResult], VideoResult], scorer: Any, job: Job) -> VideoResult:
     """In the scoring process: score a file and write its result; the pictures stay there."""
-    return dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
+    result = dataclasses.replace(finish(scorer, job, scorer.score(job.path)), pictures=())
+    processes.free_memory()
+    return result
 
 
 def finish(output: str, overlay_video: bool, scorer: Any, job: Job, result: VideoResult) -> VideoResult:

@@ -20,7 +20,7 @@ from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDete
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, indices_at_rate, sample_indices
 from mask_generation.video.timeline import Timeline
-from mask_generation.video.types import TOO_SHORT, Frame, VideoError, VideoInfo, printable
+from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
 from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
 from runtime.scoring import abstention, drawing, manipulation_type
@@ -31,6 +31,7 @@ from unet_industrial import files
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 MOST_SIZES = 4  # named in a reason
+HASHED_ANYWAY_BYTES = 256 << 20  # of a file that cannot be used: more would take longer than finding out that it cannot
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
 
@@ -90,12 +91,18 @@ class Scorer:
         shown, sha256 = printable(path), None
         start = time.perf_counter()
         try:
+            with watch.stage("decode"):
+                VideoReader(path, self.config.limits).close()  # its limits hold before all of the file is read
             with watch.stage("hash"):
                 sha256 = _sha256(path)
             run = self._upright(path, self._look(path, watch), watch)
             result = self._judge(run, watch)
         except VideoError as error:
+            if sha256 is None and error.state != TIMEOUT:
+                sha256 = _sha256(path, min(HASHED_ANYWAY_BYTES, self.config.limits.max_bytes or HASHED_ANYWAY_BYTES))
             result = VideoResult(shown, error.state, error.reason)
+        except MemoryError:
+            result = VideoResult(shown, UNSUPPORTED, "it needs more memory than there is for a file (--memory_mb)")
         watch.seconds["total"] = time.perf_counter() - start
         timings = {name: round(seconds, 4) for name, seconds in watch.seconds.items()}
         return dataclasses.replace(result, path=shown, sha256=sha256, timings_s=timings)
@@ -399,9 +406,12 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _sha256(path: PathLike) -> Optional[str]:
-    """SHA-256 of a file's bytes; None where it is no regular file or cannot be read: the decoder names the reason."""
+def _sha256(path: PathLike, at_most: Optional[int] = None) -> Optional[str]:
+    """SHA-256 of a file's bytes; None where it is no regular file, cannot be read (the decoder names the reason) or is
+    larger than `at_most` bytes."""
     try:
-        return files.file_sha256(os.fsdecode(path)) if os.path.isfile(path) else None
+        if not os.path.isfile(path) or (at_most is not None and os.path.getsize(path) > at_most):
+            return None
+        return files.file_sha256(os.fsdecode(path))
     except OSError:
         return None

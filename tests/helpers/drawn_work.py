@@ -38,6 +38,8 @@ def do(built: str, job: Job) -> tuple[str, str]:
     order = job.orders[min(tried, len(job.orders) - 1)]
     if order == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if order == "grow":
+        bytearray(2_000_000_000)
     if order == "hang":
         time.sleep(100)
     if order == "bug":

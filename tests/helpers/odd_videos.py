@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -176,6 +177,30 @@ def no_rate(path: Path) -> Path:
 def claim_size(path: Path, width: int, height: int) -> Path:
     """A Y4M header that claims a picture of that size, and hardly any data."""
     path.write_bytes(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\nFRAME\n".encode() + bytes(1000))
+    return path
+
+
+def claim_png(path: Path, width: int, height: int) -> Path:
+    """A PNG of 64 bits a pixel whose header claims that size, and hardly any data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b""))
+    return path
+
+
+def streams(path: Path, count: int) -> Path:
+    """One picture in each of `count` video streams."""
+    with av.open(str(path), "w") as container:
+        made = [container.add_stream("mpeg4", rate=10) for _ in range(count)]
+        for stream in made:
+            stream.height, stream.width, stream.pix_fmt = *SIZE_HW, "yuv420p"
+        for stream in made:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], format="rgb24")))
+            container.mux(stream.encode())
     return path
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
 
 from mask_generation.pairs.examples import process_group
-from tests.helpers import drawn_pairs, drawn_videos
+from tests.helpers import drawn_pairs, drawn_videos, odd_videos
 from tests.helpers.drawn_pairs import CONFIG, clip, group, pictures
 from tests.helpers.drawn_videos import OvalDetector
 
@@ -62,6 +63,38 @@ def test_a_pair_becomes_groups_whose_masks_cover_the_altered_mouth(clips):
     assert (rows["real"].width, rows["real"].height, rows["real"].frames) == (224, 160, 12)
     assert rows["real"].examples == rows["mouth"].examples == CONFIG.frames
     assert set(result.seconds) == {"align", "decode", "faces", "masks"}
+
+
+def test_squeezed_pixels_and_a_growing_picture_are_paired_with_a_plain_copy(clips, tmp_path):
+    real, fake = pictures(12), pictures(12, fake=True)
+    narrow = [cv2.resize(picture, (168, 160), interpolation=cv2.INTER_AREA) for picture in real]
+    odd_videos.write(
+        tmp_path / "narrow.mp4", narrow, tags={"sample_aspect_ratio": Fraction(4, 3)}, options={"crf": "12"}
+    )
+    parts = [real[:6], [np.kron(picture, np.ones((2, 2, 1), np.uint8)) for picture in real[6:]]]
+    coded = [drawn_videos.write(tmp_path / f"{n}.ts", part).read_bytes() for n, part in enumerate(parts)]
+    (tmp_path / "growing.ts").write_bytes(b"".join(coded))
+    drawn_videos.write(tmp_path / "fake.mp4", fake)
+    for name in ("narrow.mp4", "growing.ts"):
+        result, rows = run(group(tmp_path, tmp_path / name, {"mouth": tmp_path / "fake.mp4"}))
+        assert (rows["real"].width, rows["real"].height) == (224, 160)
+        assert (rows["mouth"].state, rows["mouth"].alignment) == ("ok", "same_index")
+        assert_masks_are_the_mouths(result.groups, CONFIG.frames)
+
+
+def test_an_original_on_its_side_is_refused_with_the_turn(tmp_path):
+    class Upright(OvalDetector):
+        def detect(self, rgb):
+            return [face for face in super().detect(rgb) if face.box.height > face.box.width]
+
+    for name, fake in (("real.mp4", False), ("fake.mp4", True)):
+        drawn_videos.write(tmp_path / name, [np.rot90(picture) for picture in pictures(8, fake=fake)])
+    clips = group(tmp_path, tmp_path / "real.mp4", {"mouth": tmp_path / "fake.mp4"})
+    result = process_group(clips, CONFIG, Upright())
+    assert not result.groups
+    assert {outcome.state for outcome in result.outcomes} == {"no_face"}
+    assert "turned by 90°" in result.outcomes[0].reason
+    assert "display_rotation" in result.outcomes[0].reason
 
 
 def test_frames_are_spread_over_the_whole_clip(clips):

@@ -45,6 +45,14 @@ def test_a_job_whose_process_dies_is_given_to_another(tmp_path):
     assert len(list(tmp_path.glob("1-*"))) == 3
 
 
+def test_a_process_has_a_ceiling_of_memory_which_costs_the_job_alone(tmp_path):
+    bounded = Work(drawn_work.build, drawn_work.do, memory_mb=500)
+    answers, _ = run(tmp_path, ["grow", "go"], count=1, work=bounded)
+    assert answers["0"].kind == processes.BUG
+    assert answers["0"].content[0].startswith("MemoryError")
+    assert answers["1"].kind == processes.DONE
+
+
 def test_a_job_that_is_given_up_is_reported_and_the_others_go_on(tmp_path):
     answers, count = run(tmp_path, ["die", "go", "bug"])
     assert count == 3

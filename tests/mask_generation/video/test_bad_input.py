@@ -137,6 +137,18 @@ def absurd_claim(folder, clip):
     return odd_videos.claim_size(folder / "huge.mp4", 2**31 - 1, 2**31 - 1)
 
 
+def bomb(folder, clip):
+    return odd_videos.claim_png(folder / "bomb.mp4", 16000, 16000)
+
+
+def wide_bomb(folder, clip):
+    return odd_videos.claim_png(folder / "bomb.mp4", 8000, 8000)
+
+
+def crowd(folder, clip):
+    return odd_videos.streams(folder / "crowd.mkv", 17)
+
+
 def empty_8k(folder, clip):
     return odd_videos.claim_size(folder / "8k.mp4", 7680, 4320)
 
@@ -160,6 +172,9 @@ def empty_8k(folder, clip):
         (sound, types.UNSUPPORTED, "no video stream (audio only)"),
         (huge_claim, types.UNSUPPORTED, "12000x9000 pixels, over the limit of 8192x8192"),
         (absurd_claim, types.UNREADABLE, "no video that FFmpeg knows"),
+        (bomb, types.UNSUPPORTED, "16000x16000 pixels, over the limit of 8192x8192"),
+        (wide_bomb, types.UNSUPPORTED, "64000000 pixels (8000x8000), over the limit of 48000000 (--max_pixels)"),
+        (crowd, types.UNSUPPORTED, "17 video streams, over the limit of 16 (--max_streams)"),
         (empty_8k, types.UNREADABLE, "not one frame can be decoded"),
     ],
 )
@@ -226,6 +241,31 @@ def test_limits_are_kept_and_named(clip, limits, state, reason):
     found_state, found_reason = failure(clip, limits)
     assert found_state == state
     assert reason in found_reason
+
+
+def test_the_pictures_of_all_streams_count_together(tmp_path):
+    path = odd_videos.streams(tmp_path / "two.mkv", 2)
+    assert read_all(path, Limits(max_pixels=2 * 48 * 64)) > 0
+    state, reason = failure(path, Limits(max_pixels=2 * 48 * 64 - 1))
+    assert (state, reason) == (
+        types.UNSUPPORTED,
+        "6144 pixels in all video streams together, over the limit of 6143 (--max_pixels)",
+    )
+
+
+def test_memory_is_not_set_aside_by_what_a_header_claims(tmp_path):
+    """2 GB, which were there for a moment, and full of zeros for half a minute where the picture was whole."""
+    path = odd_videos.claim_png(tmp_path / "a.png", 16000, 16000)
+    state, reason = failure(path, Limits(None, None, None, None, None, None))
+    assert state == types.UNSUPPORTED
+    assert "more memory than there is" in reason
+
+
+def test_a_pipe_that_takes_a_files_place_after_the_check_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.mp4").symlink_to("pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        GuardedFile(tmp_path / "link.mp4")
 
 
 def test_without_limits_everything_passes(clip):

@@ -65,6 +65,7 @@ ANOTHER = {"o": "elsewhere", "x": "y", "false": "true", "0.3": "0.2", "3": "4", 
 ANOTHER.update({"ssim": "article", "5": "6", "val": "test", "7": "8", "p.csv": "q.csv", "b.npz": "c.npz"})
 # Names whose help text or default differs from subcommand to subcommand, and why.
 DIFFER = {
+    "memory_mb": "generate reads all clips of a group side by side",
     "output": "what is written differs",
     "data_dir": "records for the runtime, a data set as downloaded for mask; both the reference's name of an input",
     "model": "a checkpoint where a network is needed, a SavedModel where a program is, required where it is changed",

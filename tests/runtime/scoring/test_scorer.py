@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import runtime
+from mask_generation.video.types import Limits
 from runtime.model import calibration
 from runtime.model.saved_model import load_model
-from runtime.scoring import abstention
+from runtime.scoring import abstention, scorer
 from runtime.scoring.frame_score import ScorerConfig
 from runtime.scoring.result import ScoreConfig, VideoResult
 from runtime.scoring.scorer import Scorer
@@ -43,6 +44,29 @@ def test_a_real_and_a_fake_clip(score, tmp_path):
     assert fake.character["shares"]["mouth"] > 0.5
     assert fake.character["family"] == "mouth re-rendered"
     assert real.character["family"] == "unknown"
+
+
+def test_limits_hold_before_a_file_is_read_as_a_whole(score, tmp_path, monkeypatch):
+    clip = drawn_videos.clip(tmp_path / "a.mp4", 4)
+    read = []
+    monkeypatch.setattr(scorer.files, "file_sha256", lambda path: read.append(path) or "0" * 64)
+    large = score(clip, limits=Limits(max_bytes=clip.stat().st_size - 1))
+    assert (large.state, large.sha256, read) == ("unsupported", None, [])
+    (tmp_path / "b.mp4").write_bytes(bytes(1000))
+    assert score(tmp_path / "b.mp4").sha256 == "0" * 64  # small: the hash still names what could not be used
+    monkeypatch.setattr(scorer, "HASHED_ANYWAY_BYTES", 999)
+    assert score(tmp_path / "b.mp4").sha256 is None
+    assert score(clip).sha256 == "0" * 64
+
+
+def test_a_file_that_needs_too_much_memory_is_an_answer(score, tmp_path, monkeypatch):
+    def starve(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(drawn_videos.OvalDetector, "detect", starve)
+    result = score(drawn_videos.clip(tmp_path / "a.mp4", 4))
+    assert (result.state, result.score) == ("unsupported", None)
+    assert "--memory_mb" in result.reason
 
 
 def test_a_short_fake_is_found_with_its_times(score, tmp_path):
