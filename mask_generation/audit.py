@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mask_generation import shards
-from mask_generation.datasets.base import SPLITS, Inventory
+from mask_generation.datasets.base import SPLITS, Inventory, is_picture
 from mask_generation.datasets.splits import components, leaks
+from mask_generation.pairs.align import larger_than, measure, note_longer
+from mask_generation.pairs.frame_order import LENGTH_TOLERANCE
+from mask_generation.pairs.outcome import ClipOutcome, new_outcome
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Limits, VideoError
 
 CHECKS = ("list", "open", "read")
+_ABOUT = 0.02  # share by which lengths that headers give may be off
 _KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}
 COUNTS = ("found", "missing", "unpaired", "broken", "dropped", *SPLITS)
 
@@ -30,8 +34,8 @@ class Part:
 
     Attributes:
         found: on disk; missing: named by the data set's own list, but not there; unpaired: fakes whose original is not
-            there; broken: cannot be opened (or read); dropped: left out so that nobody is in two splits.
-        train, val, test: what will be used, broken ones included.
+            there; broken: cannot be opened, or not to their end; dropped: left out so that nobody is in two splits.
+        train, val, test: what will be used: not what cannot be opened, nor fakes of such an original.
         bytes: of what was found.
     """
 
@@ -52,13 +56,18 @@ class Part:
 
 @dataclasses.dataclass
 class Audit:
-    """All of it; `ok` unless somebody is in two splits or there is nothing to use."""
+    """All of it; `ok` unless somebody is in two splits or there is nothing to use.
+
+    Attributes:
+        problems: clips that are not used, or not to their end; remarks: pairs that are used, though not as they are.
+    """
 
     source: str
     split: str
     check: str
     parts: list[Part]
     problems: list[dict[str, str]]
+    remarks: list[dict[str, str]]
     leaks: list[dict[str, Any]]
     groups: int
     components: int
@@ -73,12 +82,13 @@ class Audit:
         return {"ok": self.ok, **dataclasses.asdict(self)}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Clip:
-    name: str
-    path: str
-    part: tuple[str, str, str, int]
-    split: str
+    """A clip to look into, and what was seen of it; `original` is None for an original."""
+
+    seen: ClipOutcome
+    original: Optional[str]
+    still: bool
 
 
 def audit(
@@ -93,8 +103,8 @@ def audit(
     """Count, and look into every file.
 
     Args:
-        check: `list` looks at names only, `open` opens every file, `read` reads it to its end without decoding, which
-            finds files that were cut short.
+        check: `list` looks at names only; `open` opens every file and believes its header; `read` looks at all that is
+            there, as `generate` will, without decoding it. Both compare the two of a pair.
         progress: called for each file looked into.
     """
     parts: dict[tuple[str, str, str, int], Part] = {}
@@ -113,16 +123,26 @@ def audit(
         problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
     clips = list(_clips(inventory))
     with ThreadPoolExecutor(threads) as executor:  # FFmpeg works without the interpreter's lock
-        for clip, error in zip(clips, executor.map(lambda clip: _look(clip.path, check, limits or Limits()), clips)):
+        for _ in executor.map(lambda clip: _look(clip, check, limits or Limits()), clips):
             progress()
-            row = part(clip.part)
-            row.found += 1
-            row.bytes += _size(clip.path)
-            if clip.split in SPLITS:
-                setattr(row, clip.split, getattr(row, clip.split) + 1)
-            if error is not None:
-                row.broken += 1
-                problems.append({"name": clip.name, "path": clip.path, "state": error.state, "reason": error.reason})
+    originals = {clip.seen.path: clip.seen for clip in clips if clip.original is None}
+    remarks: list[dict[str, str]] = []
+    for clip in clips:
+        seen = clip.seen
+        row = part((seen.dataset, seen.method, seen.compression, seen.label))
+        row.found += 1
+        row.bytes += _size(seen.path)
+        broken = seen.state != "ok"
+        row.broken += broken
+        if clip.original in originals and seen.usable:
+            _compare(originals[clip.original], seen, exact=check == "read")
+        if seen.split in SPLITS and seen.usable:
+            setattr(row, seen.split, getattr(row, seen.split) + 1)
+        line = {"name": seen.name, "path": seen.path, "state": seen.state, "reason": seen.reason}
+        if broken or not seen.usable:
+            problems.append(line)
+        elif seen.reason:
+            remarks.append(line)
     root = components(inventory.groups)
     sizes = collections.Counter(group.identity for group in inventory.groups)
     return Audit(
@@ -131,6 +151,7 @@ def audit(
         check=check,
         parts=[parts[key] for key in sorted(parts)],
         problems=sorted(problems, key=lambda row: row["name"]),
+        remarks=sorted(remarks, key=lambda row: row["name"]),
         leaks=leaks(inventory.groups),
         groups=len(inventory.groups),
         components=len(set(root.values())),
@@ -144,9 +165,9 @@ def _clips(inventory: Inventory) -> Iterable[_Clip]:
     for group in inventory.groups:
         if group.original is not None and group.original not in seen:  # Celeb-DF lists some for two sides
             seen.add(group.original)
-            yield _Clip(group.name, group.original, (group.dataset, group.method, group.compression, 0), group.split)
+            yield _Clip(new_outcome(group), None, group.still)
         for fake in group.fakes:
-            yield _Clip(fake.name, fake.path, (group.dataset, fake.method, fake.compression, 1), group.split)
+            yield _Clip(new_outcome(group, fake), group.original or "", group.still)
 
 
 def _size(path: str) -> int:
@@ -156,19 +177,43 @@ def _size(path: str) -> int:
         return 0
 
 
-def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
+def _look(clip: _Clip, check: str, limits: Limits) -> None:
+    """Fill in the clip's state, and size and length where they are known."""
+    seen = clip.seen
     if check == "list":
-        return None
+        return
     try:
-        with VideoReader(path, limits) as reader:
-            if check == "read":
-                reader.timeline  # noqa: B018  every packet is looked at
-            problem = reader.stats.problem
+        if check == "read" and not (clip.still or is_picture(seen.path)):
+            measure(seen.path, seen, limits)
+            return
+        with VideoReader(seen.path, limits) as reader:
+            info = reader.info
+            if reader.stats.problem:
+                seen.note_partial(reader.stats.problem)
+        if not (clip.still or is_picture(seen.path)):
+            seen.width, seen.height = info.width, info.height
+            # Of a fragmented file the header counts the first fragment, of a trimmed one what is not shown too.
+            seen.frames = round(info.duration_s * info.fps) if info.duration_s and info.fps else info.frames or 0
     except VideoError as error:
-        return error
-    if problem:
-        return VideoError(path, "partial", problem)
-    return None
+        seen.fail(error.state, error.reason)
+
+
+def _compare(original: ClipOutcome, fake: ClipOutcome, exact: bool) -> None:
+    """Put into the fake's row what `generate` will meet in the pair, as far as it is seen without decoding."""
+    if not original.usable:
+        fake.fail("original_failed", f"original: {original.reason}")
+        return
+    if exact and original.width and fake.width:
+        larger = larger_than((original.height, original.width), (fake.height, fake.width))
+        if larger:
+            fake.fail("unaligned", larger)
+            return
+    frames = original.frames
+    if frames and fake.frames and (exact or abs(frames - fake.frames) > max(LENGTH_TOLERANCE, _ABOUT * frames)):
+        note_longer(original, fake)
+        if frames - fake.frames > LENGTH_TOLERANCE:
+            shorter = f"{frames - fake.frames} frames shorter than its original's {frames}"
+            fake.remark(f"{shorter}: generate will look whether it ends early or lost frames on the way")
 
 
 def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> tuple[list[str], list[dict[str, Any]]]:
@@ -229,14 +274,19 @@ def table(result: Audit, most_problems: int = 20) -> str:
     else:
         lines += ["", "Nothing that could be used."]
     lines += [f"note: {note}" for note in result.notes]
-    if result.problems:
-        counts = collections.Counter(row["state"] for row in result.problems)
-        lines += ["", "not usable: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]
-        lines += [f"  {row['state']:<17} {row['name']}: {row['reason']}" for row in result.problems[:most_problems]]
-        if len(result.problems) > most_problems:
-            lines.append(f"  … and {len(result.problems) - most_problems} more, see --json")
+    for title, lines_of in (("not usable, or not to the end", result.problems), ("used all the same", result.remarks)):
+        lines += _row_lines(title, lines_of, most_problems)
     lines += ["", *leak_lines(result.leaks)]
     return "\n".join(lines)
+
+
+def _row_lines(title: str, rows: Sequence[dict[str, str]], most: int) -> list[str]:
+    if not rows:
+        return []
+    counts = collections.Counter(row["state"] for row in rows)
+    lines = ["", f"{title}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]
+    lines += [f"  {row['state']:<17} {row['name']}: {row['reason']}" for row in rows[:most]]
+    return [*lines, f"  … and {len(rows) - most} more, see --json"] if len(rows) > most else lines
 
 
 def leak_lines(found: Sequence[dict[str, Any]], most: int = 20) -> list[str]:

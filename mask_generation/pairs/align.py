@@ -280,6 +280,14 @@ def _full_timeline(
     return align_frames(seen.get(shape, np.zeros(0)), np.stack(rows), original_s, fake_s)
 
 
+def larger_than(original_hw: tuple[int, int], fake_hw: tuple[int, int]) -> str:
+    """What is wrong with a fake whose picture is larger than its original's; empty where it is not."""
+    (height, width), (h, w) = original_hw, fake_hw
+    if h <= height and w <= width:
+        return ""
+    return f"{w}x{h} pixels, but its original has {width}x{height}; larger fakes cannot be aligned"
+
+
 def align_picture(originals: list[np.ndarray], fakes: list[np.ndarray]) -> Window:
     """Where in the original's picture the fake's lies, from a few aligned frames.
 
@@ -295,8 +303,9 @@ def align_picture(originals: list[np.ndarray], fakes: list[np.ndarray]) -> Windo
     h, w = fakes[0].shape[:2]
     if (h, w) == (height, width):
         return Window(0, 0, width, height)
-    if h > height or w > width:
-        raise AlignmentError(f"{w}x{h} pixels, but its original has {width}x{height}; larger fakes cannot be aligned")
+    larger = larger_than((height, width), (h, w))
+    if larger:
+        raise AlignmentError(larger)
     found = [_offset(a, b) for a, b in zip(originals, fakes)]
     offset = found[len(found) // 2][0]
     if any(max(abs(x - offset[0]), abs(y - offset[1])) > 1 for (x, y), _ in found):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import pytest
 
 from mask_generation import __main__ as command
-from mask_generation.audit import audit
+from mask_generation.audit import audit, table
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
-from tests.helpers import drawn_pairs, drawn_records, drawn_trees
+from tests.helpers import drawn_pairs, drawn_records, drawn_trees, odd_videos
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,54 @@ def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
     result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", check)
     part = rows(result)["mouth", 1]
     assert (part.found, part.broken) == (3, broken)
-    assert (part.train, part.val, part.test) == (1, 1, 1)
+    assert (part.train, part.val, part.test) == (1, int(check == "list"), 1)  # what cannot be opened is not used
     assert part.bytes > 1000
     assert rows(result)["lost", 1].unpaired == 1
     states = [row["state"] for row in result.problems]
     assert sorted(states) == sorted(["missing", "original_missing", *["unreadable", "partial"][:broken]])
     assert all(row["reason"] for row in result.problems)
     assert result.ok
+
+
+@pytest.fixture(scope="module")
+def odd_pairs(tmp_path_factory):
+    """Pairs of which one half is trimmed, fragmented, larger or broken; all of 60 pictures otherwise."""
+    folder = tmp_path_factory.mktemp("odd")
+    frames = drawn_pairs.pictures(60)
+    for name in ("real", "fake"):
+        drawn_pairs.drawn_videos.write(folder / f"{name}.mp4", frames)
+        drawn_pairs.drawn_videos.write(folder / f"short_{name}.mp4", frames[:20])
+        odd_videos.copied(
+            folder / f"{name}.mp4", folder / f"trimmed_{name}.mp4", earlier_s=44 / drawn_pairs.drawn_videos.FPS
+        )
+        fragments = {"movflags": "frag_every_frame"}
+        odd_videos.copied(folder / f"{name}.mp4", folder / f"fragmented_{name}.mp4", fragments)
+    large = [cv2.resize(frame, (448, 320)) for frame in frames[:20]]
+    drawn_pairs.drawn_videos.write(folder / "large_fake.mp4", large)
+    (folder / "broken_real.mp4").write_bytes(b"0" * 999)
+    rows = [
+        *("fake,original", "fake.mp4,trimmed_real.mp4", "trimmed_fake.mp4,real.mp4"),
+        *("fragmented_fake.mp4,fragmented_real.mp4", "large_fake.mp4,short_real.mp4", "short_fake.mp4,broken_real.mp4"),
+    ]
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    return folder / "pairs.csv"
+
+
+@pytest.mark.parametrize("check", ["open", "read"])
+def test_what_generate_will_meet_in_a_pair_is_seen(odd_pairs, check):
+    """Before, neither check saw a trimmed half of a pair, and a fragmented one counted by its first fragment."""
+    result = audit(find(str(odd_pairs), "pairs_csv", Options(shares=(1, 0, 0))), "x", "official", check)
+    remarks = {row["name"].rsplit("/", 1)[-1]: row for row in result.remarks}
+    assert sorted(remarks) == ["fake", "trimmed_fake"]
+    assert remarks["fake"]["state"] == "partial"
+    assert "its original has only 16 frames" in remarks["fake"]["reason"]
+    assert remarks["trimmed_fake"]["state"] == "ok"
+    assert "44 frames shorter than its original's 60" in remarks["trimmed_fake"]["reason"]
+    problems = {row["name"].rsplit("/", 1)[-1]: row["state"] for row in result.problems}
+    sizes = {"large_fake": "unaligned"} if check == "read" else {}
+    assert problems == {"broken_real": "unreadable", "short_fake": "original_failed", **sizes}
+    assert rows(result)["fake", 1].train == 5 - len(problems) + 1
+    assert "16 frames" in table(result)
 
 
 def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
