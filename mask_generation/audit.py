@@ -19,6 +19,7 @@ from mask_generation.datasets.splits import components, leaks
 from mask_generation.pairs.align import larger_than, measure, note_longer
 from mask_generation.pairs.frame_order import LENGTH_TOLERANCE
 from mask_generation.pairs.outcome import ClipOutcome, new_outcome
+from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Limits, VideoError
 
@@ -88,7 +89,6 @@ class _Clip:
 
     seen: ClipOutcome
     original: Optional[str]
-    still: bool
 
 
 def audit(
@@ -165,9 +165,9 @@ def _clips(inventory: Inventory) -> Iterable[_Clip]:
     for group in inventory.groups:
         if group.original is not None and group.original not in seen:  # Celeb-DF lists some for two sides
             seen.add(group.original)
-            yield _Clip(new_outcome(group), None, group.still)
+            yield _Clip(new_outcome(group), None)
         for fake in group.fakes:
-            yield _Clip(new_outcome(group, fake), group.original or "", group.still)
+            yield _Clip(new_outcome(group, fake), group.original or "")
 
 
 def _size(path: str) -> int:
@@ -183,14 +183,13 @@ def _look(clip: _Clip, check: str, limits: Limits) -> None:
     if check == "list":
         return
     try:
-        if check == "read" and not (clip.still or is_picture(seen.path)):
+        if is_picture(seen.path):  # to open one is to read it
+            read_picture(seen.path, limits)
+        elif check == "read":
             measure(seen.path, seen, limits)
-            return
-        with VideoReader(seen.path, limits) as reader:
-            info = reader.info
-            if reader.stats.problem:
-                seen.note_partial(reader.stats.problem)
-        if not (clip.still or is_picture(seen.path)):
+        else:
+            with VideoReader(seen.path, limits) as reader:
+                info = reader.info
             seen.width, seen.height = info.width, info.height
             # Of a fragmented file the header counts the first fragment, of a trimmed one what is not shown too.
             seen.frames = round(info.duration_s * info.fps) if info.duration_s and info.fps else info.frames or 0

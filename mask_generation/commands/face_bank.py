@@ -18,6 +18,7 @@ from mask_generation import cli
 from mask_generation.faces.detector import Detection, FaceDetector, MtcnnDetector
 from mask_generation.pairs.outcome import GroupConfig
 from mask_generation.synthesis import face_bank
+from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import count_frames, read_frames, sample_indices
 from mask_generation.video.types import VideoError, printable
 from mask_generation.video.writer import PICTURE_SUFFIXES, VIDEO_SUFFIXES
@@ -145,12 +146,7 @@ def largest_face(rgb: np.ndarray, detector: FaceDetector) -> Optional[Detection]
 
 def _pictures(path: str, frames: int) -> Iterator[tuple[int, np.ndarray]]:
     if path.lower().endswith(PICTURE_SUFFIXES):
-        with open(path, "rb") as stream:
-            data = np.frombuffer(stream.read(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise VideoError(path, "unreadable", "damaged, or no photograph that OpenCV knows")
-        yield 0, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        yield 0, read_picture(path)
         return
     for frame in read_frames(path, indices=sample_indices(count_frames(path), frames)):
         yield frame.index, frame.rgb

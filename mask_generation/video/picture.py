@@ -37,6 +37,7 @@ PLAUSIBLE_ASPECT = Fraction(8)  # DVDs reach 2.4, anamorphic lenses 2; a header 
 # ITU-R BT.2408: an SDR screen's white stands in HDR at 203 cd/m²; HLG and most PQ is mastered for screens of 1,000.
 WHITE_NITS, PEAK_NITS, PQ_TOP_NITS = 203.0, 1000.0, 10_000.0
 SDR_GAMMA = 2.4  # ITU-R BT.1886
+_GAIN_STEPS, _SDR_STEPS = 1024, 4096  # of tables, for the light of white
 # Linear light of BT.2020 → BT.709 (ITU-R BT.2087).
 _TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
@@ -193,9 +194,9 @@ def tone_map(code: np.ndarray, transfer: int, wide: bool) -> np.ndarray:
         light = cv2.transform(light, _TO_BT709)
     light = np.maximum(light, 0)
     brightest = light.max(axis=2)
-    levels, gains = _gains()
-    light *= np.interp(brightest, levels, gains).astype(np.float32)[..., None]
-    return (255 * np.minimum(light, 1) ** np.float32(1 / SDR_GAMMA) + 0.5).astype(np.uint8)
+    # By tables over the root of light, in which both curves are smooth.
+    light *= np.take(_gains(), (np.sqrt(brightest) * _GAIN_STEPS).astype(np.int32), mode="clip")[..., None]
+    return np.take(_sdr_signal(), (np.sqrt(light) * _SDR_STEPS + 0.5).astype(np.int32), mode="clip")
 
 
 @functools.lru_cache(maxsize=2)
@@ -209,9 +210,9 @@ def _linear(transfer: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _gains() -> tuple[np.ndarray, np.ndarray]:
-    """Factors by which BT.2390's curve lowers a level of light, at levels in units of SDR's white."""
-    levels = np.concatenate([[0.0], np.geomspace(1e-3, PQ_TOP_NITS / WHITE_NITS, 1024)])
+def _gains() -> np.ndarray:
+    """Factors by which BT.2390's curve lowers light of (index / _GAIN_STEPS)², in units of SDR's white; to PQ's top."""
+    levels = (np.arange(int(_GAIN_STEPS * (PQ_TOP_NITS / WHITE_NITS) ** 0.5) + 1) / _GAIN_STEPS) ** 2
     top = float(_pq_signal(np.array(PEAK_NITS / PQ_TOP_NITS)))
     signal = np.minimum(_pq_signal(levels * WHITE_NITS / PQ_TOP_NITS) / top, 1)
     white = float(_pq_signal(np.array(WHITE_NITS / PQ_TOP_NITS))) / top
@@ -221,8 +222,13 @@ def _gains() -> tuple[np.ndarray, np.ndarray]:
     shown = _pq_light(np.where(signal > knee, spline, signal) * top) * PQ_TOP_NITS / WHITE_NITS
     gains = np.ones_like(levels)
     np.divide(shown, levels, out=gains, where=levels > 0)
-    gains[0] = gains[1]
-    return levels, gains
+    return gains.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _sdr_signal() -> np.ndarray:
+    """(_SDR_STEPS + 1,) uint8: signal of an SDR screen for light of (index / _SDR_STEPS)², in units of its white."""
+    return (255 * (np.arange(_SDR_STEPS + 1) / _SDR_STEPS) ** (2 / SDR_GAMMA) + 0.5).astype(np.uint8)
 
 
 _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32  # SMPTE 2084

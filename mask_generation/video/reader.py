@@ -52,6 +52,7 @@ _NOTHING = "not one frame can be decoded; the file is damaged"
 _SAME_TIME_S = 1e-4  # rounding of time stamps
 # Containers whose header says how long they are; for others FFmpeg estimates it by the bit rate.
 _DECLARES_DURATION = frozenset(("mov", "matroska", "webm", "flv", "asf", "avi", "mxf", "rm", "wtv"))
+_TAIL_BYTES = 1 << 16  # at the end of a file, of which a demuxer makes nothing, that are no rest of anything
 _END: Any = object()
 
 
@@ -190,6 +191,10 @@ class VideoReader:
 
     def _check_limits(self) -> None:
         info = self.info
+        if (info.width < 1 or info.height < 1) and self._container.format.name == "webp_pipe":
+            raise VideoError(
+                self.path, UNSUPPORTED, "an animated WebP, which FFmpeg does not read; an MP4 or GIF it does"
+            )
         if info.width < 1 or info.height < 1:
             raise VideoError(self.path, UNREADABLE, "its header gives no picture size")
         self._check_size(info.width, info.height)
@@ -264,7 +269,11 @@ class VideoReader:
         # Fewer packets than declared are nothing missing where an edit list leaves some out, or a place is left empty.
         if declared and declared - packets > max(2, 0.02 * declared) and (is_short or end or not last):
             return f"{packets} of {declared} declared frames are there; the file is cut short or damaged"
-        return f"{there:.1f} of {last:.1f} s are there; the file is cut short or damaged" if is_short else end
+        if is_short:
+            return f"{there:.1f} of {last:.1f} s are there; the file is cut short or damaged"
+        if end is None and timeline.is_broken_off and self.info.size_bytes - timeline.last_byte > _TAIL_BYTES:
+            return f"nothing can be read behind {timeline.end_s:.1f} s; the file is damaged"
+        return end
 
     def frames(self, indices: Optional[Collection[int]] = None, stride: int = 1) -> Iterator[Frame]:
         """Frames in order of display. Those not asked for are not converted; where frames asked for are few and far
@@ -280,7 +289,7 @@ class VideoReader:
             return
         timeline, given = self.timeline, -1
         plan = Seeker.plan(timeline, wanted) if wanted is not None else None
-        if wanted is not None and plan is None and Seeker.would_save(timeline, wanted):
+        if wanted is not None and plan is None and Seeker.is_barred(timeline, wanted):
             self.stats.notes.append("decoded from the start: its packets do not show where decoding may begin")
         if plan is not None:
             try:
@@ -290,6 +299,10 @@ class VideoReader:
                         return
                     yield frame
                     given = index
+                good = bytearray(timeline.count)
+                for index in timeline.there():
+                    good[index] = True
+                self._account(good, timeline.count)
                 return
             except UnsafeSeekError as error:
                 self.stats.notes.append(f"decoded from the start: {error}")

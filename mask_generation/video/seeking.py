@@ -56,9 +56,10 @@ class Seeker:
         self.seeks = self.decoded = 0
 
     @staticmethod
-    def would_save(timeline: Timeline, wanted: Sequence[int]) -> bool:
-        """Whether the frames are few enough, in a video long enough, that seeking would be tried."""
-        return timeline.count >= FROM_PICTURES and 4 * len(wanted) < timeline.count
+    def is_barred(timeline: Timeline, wanted: Sequence[int]) -> bool:
+        """Whether so few frames of so long a video would be sought, if its key frames were safe to start at."""
+        few = timeline.count >= FROM_PICTURES and 4 * len(wanted) < timeline.count
+        return few and len(timeline.keys) > 1 and 2 * len(timeline.entries) < len(timeline.keys)
 
     @staticmethod
     def plan(timeline: Timeline, wanted: Sequence[int]) -> Optional[Plan]:

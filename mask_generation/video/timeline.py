@@ -18,6 +18,7 @@ _JUMP_S = 10.0  # a step of time stamps that is a new clock there, as in FFmpeg'
 _BACK_S = 1.0  # a step back that is a new clock elsewhere; less is a muxer's disorder
 _MAX_CLOCKS = 1000
 _HOLE_S, _HOLE_STEPS, _HOLE_BYTES = 0.3, 4, 8192  # a step in time that long, with as many bytes of no stream before it
+_LAST_BYTES = 1 << 16  # of a picture that a demuxer still gives behind its last failure
 _SHORT_HOLE = 8  # empty packets in a row that a decoder is still given
 NO_STAMP = -(1 << 62)
 # Coded so that no packet begins with zeros; one that does is a hole in the file.
@@ -46,6 +47,7 @@ class Timeline:
         hole_s: seconds in which there should be packets.
         start_s: the first picture's own time stamp, in seconds.
         heard_s: when the last packet of any stream ends, in the time of `times_s`; sound may last longer than pictures.
+        is_broken_off: whether the demuxer failed behind the last packet, which ends at `last_byte` of the file.
         notes: what was repaired.
     """
 
@@ -62,6 +64,8 @@ class Timeline:
     hole_s: float
     start_s: float
     heard_s: float
+    is_broken_off: bool
+    last_byte: int
     notes: tuple[str, ...]
 
     @property
@@ -121,10 +125,10 @@ def scan(packets: Iterable[Any], stream: Any, container_format: str, fps: Option
     kept, others = _Packets(), 0.0
     index, head = stream.index, _Head(stream)
     indexed = "mov" in container_format  # its packets are found by a table, and lie in the file as they like
-    failed, last_byte, corrupt = False, -1, False
+    failed, failed_at, last_byte, corrupt = False, -1, -1, False
     for packet in packets:
         if packet is None:
-            failed = True
+            failed, failed_at = True, last_byte
             continue
         size, at = packet.size, packet.pos
         if not size:
@@ -139,7 +143,8 @@ def scan(packets: Iterable[Any], stream: Any, container_format: str, fps: Option
             others = max(others, float(((start or 0) + (packet.duration or 0)) * packet.time_base))
         if at is not None and at >= 0:
             last_byte = max(last_byte, at + size)
-    return _timeline(kept, others, float(stream.time_base or 0), container_format, stream, fps)
+    timeline = _timeline(kept, others, float(stream.time_base or 0), container_format, stream, fps)
+    return dataclasses.replace(timeline, is_broken_off=0 <= last_byte <= failed_at + _LAST_BYTES, last_byte=last_byte)
 
 
 def _timeline(
@@ -202,6 +207,8 @@ def _timeline(
         hole_s=float((step_s[holes] - usual * base).sum()),
         start_s=start_s,
         heard_s=max(end_s, others_s - start_s if len(starts) == 1 else 0.0),
+        is_broken_off=False,
+        last_byte=-1,
         notes=tuple(notes),
     )
 

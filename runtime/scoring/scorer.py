@@ -117,7 +117,7 @@ class Scorer:
             # Most samples fell where nothing decodes. Spread them over what does.
             indices = readable[sample_indices(len(readable), self.config.frames)].tolist()
             with VideoReader(path, self.config.limits) as reader:
-                run = self._pass_over(reader, indices, watch)
+                run = self._pass_over(reader, indices, watch).with_damage_of(run)
         return run
 
     def _upright(self, path: PathLike, run: _Pass, watch: _Stopwatch) -> _Pass:
@@ -133,9 +133,7 @@ class Scorer:
         if not turns:
             return run
         with VideoReader(path, self.config.limits) as reader:
-            again = self._pass_over(reader, run.indices, watch, turns)
-        again.decode["problem"] = run.decode["problem"]
-        return again
+            return self._pass_over(reader, run.indices, watch, turns).with_damage_of(run)
 
     def _indices(self, timeline: Timeline) -> Optional[list[int]]:
         """The frames to look at, by number; None: every one."""
@@ -271,6 +269,11 @@ class _Pass:
                 self._waiting.append(_Waiting(frame.index, frame.time_s, face, square, crop, small, factor))
         if len(self._waiting) >= self._config.batch_size:
             self.flush()
+
+    def with_damage_of(self, before: _Pass) -> _Pass:
+        """With what an earlier pass over more of the file found missing: this one may have ended before the damage."""
+        self.decode.update({name: before.decode[name] for name in ("failed", "corrupt", "lost_s", "problem")})
+        return self
 
     def video(self) -> dict[str, Any]:
         """What the container declares, and the size of the pictures as looked at: where it changes, the largest."""

@@ -11,7 +11,7 @@ from mask_generation import __main__ as command
 from mask_generation.audit import audit, table
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
-from tests.helpers import drawn_pairs, drawn_records, drawn_trees, odd_videos
+from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees, odd_videos
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,15 @@ def test_what_generate_will_meet_in_a_pair_is_seen(odd_pairs, check):
     assert problems == {"broken_real": "unreadable", "short_fake": "original_failed", **sizes}
     assert rows(result)["fake", 1].train == 5 - len(problems) + 1
     assert "16 frames" in table(result)
+
+
+def test_a_picture_that_is_cut_short_is_broken_as_for_generate(tmp_path):
+    table = drawn_pictures.pairs_csv(tmp_path, 2)
+    cut = tmp_path / "faces/01/fake01_0.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    result = audit(find(str(table), "pairs_csv", Options()), "x", "official", "open")
+    assert [(row["path"], row["state"]) for row in result.problems] == [(str(cut), "unreadable")]
+    assert "cut short" in result.problems[0]["reason"]
 
 
 def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):

@@ -84,3 +84,20 @@ def test_short_videos_and_dense_choices_are_decoded_from_the_start(clips, monkey
         monkeypatch.setattr(seeking, "FROM_PICTURES", 100)
         assert seeking.Seeker.plan(reader.timeline, WANTED) is not None
         assert seeking.Seeker.plan(reader.timeline, range(0, 400, 3)) is None
+
+
+def test_a_hole_is_told_although_nothing_in_it_is_decoded(clips, tmp_path, monkeypatch):
+    path = odd_videos.emptied(clips["mp4"], tmp_path / "hole.mp4", 0.4, 0.5)
+    sought, stats = chosen(path, WANTED, monkeypatch, seek=True)
+    plain, _ = chosen(path, WANTED, monkeypatch, seek=False)
+    assert stats.seeks > 0
+    assert [frame.index for frame in sought] == [frame.index for frame in plain]
+    assert "damaged and left out between" in stats.problem
+
+
+def test_nothing_is_said_where_key_frames_are_too_far_apart_to_matter(clips, monkeypatch):
+    monkeypatch.setattr(seeking, "FROM_PICTURES", 100)
+    with VideoReader(clips["mp4"]) as reader:
+        assert len(list(reader.frames(range(0, 400, 5)))) == 80
+        assert reader.stats.notes == []
+        assert reader.stats.seeks == 0

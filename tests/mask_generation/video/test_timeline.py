@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mask_generation.video.reader import VideoReader, count_frames, indices_at_rate
+from mask_generation.video.types import VideoError
 from tests.helpers import odd_videos
 
 KEYS = {"g": "10", "bf": "2"}
@@ -150,3 +152,21 @@ def test_zeros_that_stop_the_demuxer_do_not_end_the_video(tmp_path, suffix):
     assert "damaged and left out" in reader.stats.problem
     clean = {round(frame.time_s, 2): frame.rgb for frame in read(whole)[0]}
     np.testing.assert_array_equal(frames[-1].rgb, clean[round(frames[-1].time_s, 2)])
+
+
+def test_zeros_up_to_the_end_of_a_transport_stream(tmp_path):
+    coding = {"g": "10", "bf": "0", "crf": "4", "preset": "ultrafast"}
+    whole = odd_videos.write(tmp_path / "whole.ts", odd_videos.noise(60), options=coding)
+    packets = whole.stat().st_size // 188
+    path = odd_videos.emptied(whole, tmp_path / "hole.ts", packets // 2 / packets, 1.0)
+    frames, reader = read(path)
+    assert 20 < len(frames) < 40
+    assert "nothing can be read behind" in reader.stats.problem
+
+
+def test_an_animated_webp_is_named(tmp_path):
+    pictures = [Image.fromarray(picture) for picture in odd_videos.pictures(3)]
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:])
+    with pytest.raises(VideoError, match="animated WebP") as caught:
+        read(tmp_path / "a.webp")
+    assert caught.value.state == "unsupported"

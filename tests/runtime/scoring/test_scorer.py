@@ -87,6 +87,24 @@ def test_the_one_faked_person_of_three_is_named(score, tmp_path):
     assert {item.track for item in result.pictures} == set(suspicious)
 
 
+def test_the_same_pictures_in_fragments_get_the_same_score(score, tmp_path):
+    plain = drawn_videos.clip(
+        tmp_path / "plain.mp4", frames=300, fake={0: range(260, 300)}
+    )  # from the 2nd key frame on
+    fragments = odd_videos.copied(plain, tmp_path / "fragments.mp4", {"movflags": "frag_keyframe"})
+    a, b = score(plain), score(fragments)
+    assert a.verdict == "fake"
+    assert (b.state, b.score, b.sample_times_s) == (a.state, a.score, a.sample_times_s)
+    assert b.video["frames"] == 300
+
+
+def test_frames_a_second_go_by_time_stamps(score, tmp_path):
+    times = [*range(0, 1000, 40), *range(1000, 4000, 500)]  # ms: 25 a second, then 2 a second
+    path = odd_videos.write(tmp_path / "a.mkv", odd_videos.pictures(len(times)), times=times)
+    seen = score(path, fps=4.0).sample_times_s
+    assert seen == pytest.approx([0, 0.24, 0.48, 0.72, 1, 1.5, 2, 2.5, 3, 3.5], abs=0.01)
+
+
 def test_frames_sampled_as_asked(score, tmp_path):
     path = drawn_videos.clip(tmp_path / "long.mp4", frames=48)
     assert score(path, frames=8).frames_sampled == 8
@@ -140,6 +158,23 @@ def test_a_cut_off_file_is_scored_on_what_is_there_and_says_so(score, tmp_path):
     assert (result.state, result.verdict) == ("partial", "fake")
     assert result.frames_sampled > 16  # spread over what is there, not over what was declared
     assert "96" in result.reason
+
+
+def test_a_file_whose_larger_part_is_damaged_says_so_although_its_samples_lie_in_the_rest(score, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [np.clip(drawn_videos.frame(1) + rng.integers(-9, 10, (160, 160, 3)), 0, 255) for _ in range(48)]
+    path = odd_videos.write(
+        tmp_path / "damaged.mp4", np.uint8(pictures), rate=24, options={"g": "96", "bf": "0", "crf": "12"}
+    )
+    data = bytearray(path.read_bytes())
+    start, end = data.index(b"mdat"), data.index(b"moov") - 4
+    start += (end - start) // 4
+    data[start:end] = rng.bytes(end - start)
+    path.write_bytes(bytes(data))
+    result = score(path)
+    assert result.state == "partial"
+    assert result.frames_sampled < 24
+    assert "of 2.0 s are damaged" in result.reason
 
 
 class UprightOvals(drawn_videos.OvalDetector):
