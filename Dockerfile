@@ -1,4 +1,5 @@
-# Training and scoring on GPUs. The base image's TensorFlow and Horovod are kept; on a base without them
+# Training and scoring on GPUs. For a build that is the same tomorrow name the base by its digest:
+# --build-arg BASE_IMAGE=nvcr.io/nvidia/tensorflow@sha256:... (docs/security.md). The base image's TensorFlow and Horovod are kept; on a base without them
 # (python:3.11-bookworm, debian:bookworm) the tested set is installed and Horovod is built.
 ARG BASE_IMAGE=nvcr.io/nvidia/tensorflow:24.03-tf2-py3
 FROM ${BASE_IMAGE}
@@ -14,11 +15,14 @@ RUN bash tools/install_image.sh
 
 COPY . .
 RUN python -m pip install --no-deps --no-build-isolation -e . \
- && (getent passwd 1000 >/dev/null || useradd --uid 1000 --create-home deepfake) \
- && mkdir -p /results /etc/ssh/ssh_config.d && chmod 1777 /results \
+ && (getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group deepfake) \
+ && mkdir -p /results /etc/ssh/ssh_config.d /home/deepfake \
+ && chown 1000 /results /home/deepfake && chmod 0755 /results && chmod 0700 /home/deepfake \
  && cp tools/ssh_between_workers.conf /etc/ssh/ssh_config.d/
 USER 1000
-ENV HOME=/tmp
+# A home that nobody else may write to: the cache of the shipped model and the pins of trusted models lie in it.
+# With another --user, name one of that user's (launch.sh does); without, the model is built anew at every start.
+ENV HOME=/home/deepfake
 # Importing TensorFlow takes seconds, and more beside a training job: seldom, and with time.
 HEALTHCHECK --interval=300s --timeout=120s --start-period=60s \
   CMD python -c "import tensorflow, tensorflow_addons, horovod.tensorflow, mtcnn, runtime" || exit 1

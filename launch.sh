@@ -124,8 +124,9 @@ docker_run() {
   ${run[@]+"${run[@]}"} "${build[@]}" "$ROOT"
   local results=${RESULTS:-$PWD/results}
   mkdir -p "$results"
+  (umask 077 && mkdir -p "$results/.home") # of the user inside: what it caches and trusts is kept with the results
   ${run[@]+"${run[@]}"} docker run --rm --gpus "${GPUS:-all}" --shm-size "${SHM_SIZE:-8g}" --ulimit memlock=-1 --ulimit stack=67108864 \
-    --user "$(id -u):$(id -g)" -v "${DATA:-$PWD/data}:/data:ro" -v "$results:/results" "$image" "$@"
+    --user "$(id -u):$(id -g)" -v "${DATA:-$PWD/data}:/data:ro" -v "$results:/results" --env HOME=/results/.home "$image" "$@"
 }
 
 main() {

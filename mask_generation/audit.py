@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,10 +20,12 @@ from mask_generation.datasets.splits import components, leaks
 from mask_generation.pairs.align import larger_than, measure, note_longer
 from mask_generation.pairs.frame_order import LENGTH_TOLERANCE
 from mask_generation.pairs.outcome import ClipOutcome, new_outcome
+from mask_generation.parallel import processes
 from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import VideoReader
-from mask_generation.video.types import Limits, VideoError
+from mask_generation.video.types import TIMEOUT, UNREADABLE, Limits, VideoError
 
+FILE_LIMIT_S = 900.0  # for reading one file to its end
 CHECKS = ("list", "open", "read")
 _ABOUT = 0.02  # share by which lengths that headers give may be off
 _KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}
@@ -122,9 +125,10 @@ def audit(
             row.bytes += _size(problem.path)
         problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
     clips = list(_clips(inventory))
-    with ThreadPoolExecutor(threads) as executor:  # FFmpeg works without the interpreter's lock
-        for _ in executor.map(lambda clip: _look(clip, check, limits or Limits()), clips):
-            progress()
+    looked = _look_into([clip.seen.path for clip in clips], check, limits or Limits(), threads, progress)
+    for number, found in looked.items():
+        facts = ("state", "reason", "width", "height", "frames", "failed_frames")
+        clips[number].seen = dataclasses.replace(clips[number].seen, **{name: getattr(found, name) for name in facts})
     originals = {clip.seen.path: clip.seen for clip in clips if clip.original is None}
     remarks: list[dict[str, str]] = []
     for clip in clips:
@@ -177,24 +181,62 @@ def _size(path: str) -> int:
         return 0
 
 
-def _look(clip: _Clip, check: str, limits: Limits) -> None:
-    """Fill in the clip's state, and size and length where they are known."""
-    seen = clip.seen
+def _look_into(
+    paths: Sequence[str], check: str, limits: Limits, count: int, progress: Callable[[], None]
+) -> dict[int, ClipOutcome]:
+    """{number of the path: what was seen of it}, in processes: a file may kill, or keep, whoever reads it.
+
+    Raises:
+        ParallelError: processes cannot start.
+    """
     if check == "list":
-        return
+        for _ in paths:
+            progress()
+        return {}
+    found = {}
+    work = processes.Work(_quiet, functools.partial(_look_at, check, limits), processes.Parallel().memory_mb)
+    jobs = list(enumerate(paths))
+    for (number, path), answer in processes.run(jobs, work, count, lambda job: FILE_LIMIT_S, lambda job, answer: None):
+        progress()
+        found[number] = answer.content if answer.kind == processes.DONE else _blank(path)
+        if answer.kind == processes.LATE:
+            found[number].fail(TIMEOUT, f"took longer than {FILE_LIMIT_S:g} s")
+        elif answer.kind == processes.DIED:
+            found[number].fail(UNREADABLE, f"the process that read it ended ({answer.content})")
+        elif answer.kind == processes.BUG:
+            found[number].fail(UNREADABLE, f"unexpected error: {answer.content[0]}"[:300])
+    return found
+
+
+def _quiet() -> None:
+    logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
+
+
+def _look_at(check: str, limits: Limits, _: None, job: tuple[int, str]) -> ClipOutcome:
+    return _look(job[1], check, limits)
+
+
+def _blank(path: str) -> ClipOutcome:
+    return ClipOutcome(path, path, "", "", "", "", "", "", 0)
+
+
+def _look(path: str, check: str, limits: Limits) -> ClipOutcome:
+    """State of a file, and size and length where they are known."""
+    seen = _blank(path)
     try:
-        if is_picture(seen.path):  # to open one is to read it
-            read_picture(seen.path, limits)
+        if is_picture(path):  # to open one is to read it
+            read_picture(path, limits)
         elif check == "read":
-            measure(seen.path, seen, limits)
+            measure(path, seen, limits)
         else:
-            with VideoReader(seen.path, limits) as reader:
+            with VideoReader(path, limits) as reader:
                 info = reader.info
             seen.width, seen.height = info.width, info.height
             # Of a fragmented file the header counts the first fragment, of a trimmed one what is not shown too.
             seen.frames = round(info.duration_s * info.fps) if info.duration_s and info.fps else info.frames or 0
     except VideoError as error:
         seen.fail(error.state, error.reason)
+    return seen
 
 
 def _compare(original: ClipOutcome, fake: ClipOutcome, exact: bool) -> None:

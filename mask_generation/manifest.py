@@ -49,19 +49,18 @@ def write_manifest(folder: Path, paths: Sequence[Path], problems: Iterable[Probl
     tally = Tally()
     with (
         files.atomic_path(folder / EXAMPLES) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as stream,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        pd.DataFrame(columns=["shard", *COLUMNS]).to_csv(stream, index=False)
+        stream.write(files.csv_text(pd.DataFrame(columns=["shard", *COLUMNS])))
         for path in paths:  # one at a time: millions of rows need not fit into memory
             contents = shards.read_contents(path) or rebuild(path)
             tally.add(contents)
             clips += contents.clips
             table = pd.DataFrame(contents.examples, columns=list(COLUMNS))
             table.insert(0, "shard", shards.record_path(path).name)
-            table.to_csv(stream, index=False, header=False, float_format=_FLOATS)
+            stream.write(files.csv_text(table, False, _FLOATS))
     table = pd.DataFrame(clips, columns=list(CLIP_COLUMNS)).sort_values("name", kind="stable", ignore_index=True)
-    with files.atomic_path(folder / CLIPS) as temporary:
-        table.to_csv(temporary, index=False, float_format=_FLOATS, errors="backslashreplace")
+    files.write_csv(folder / CLIPS, table, _FLOATS)
     return table, tally
 
 

@@ -155,7 +155,7 @@ def generate(
 def _plan(folder: Path) -> dict[str, Any]:
     """What an earlier run noted down; empty where there is none, or nothing that can be read."""
     try:
-        content = json.loads((folder / PLAN).read_text("utf-8"))
+        content = files.read_json_object(folder / PLAN)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -367,7 +367,7 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
     """
     path = folder / PLAN
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = files.read_json_object(path)
     except FileNotFoundError:
         strangers = [entry.name for entry in os.scandir(folder) if entry.name != ".lock"]
         if strangers:
@@ -384,7 +384,8 @@ def check_plan(folder: Path, content: dict[str, Any]) -> None:
         return
     changed = sorted(key for key in {*before, *content} if before.get(key) != content.get(key))
     if "settings" in changed:
-        old, new = before.get("settings") or {}, content["settings"]
+        old, new = before.get("settings"), content["settings"]
+        old = old if isinstance(old, dict) else {}
         names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         changed[changed.index("settings")] = ", ".join(f"{name} {old.get(name)} → {new.get(name)}" for name in names)
     of_clips = ("inventory_sha256", "clips", "problems")
@@ -404,7 +405,7 @@ def crop_margin(paths: Iterable[str]) -> Optional[float]:
     for folder in {Path(name).parent for name in paths}:
         plans = [path for path in (folder / PLAN, folder.parent / PLAN) if path.is_file()]  # DIR, or DIR/SPLIT
         try:
-            margins.add(float(json.loads(plans[0].read_text("utf-8"))["settings"]["crop_margin"]))
+            margins.add(float(files.read_json(plans[0])["settings"]["crop_margin"]))
         except (OSError, LookupError, TypeError, ValueError):
             margins.add(None)
     return margins.pop() if len(margins) == 1 else None

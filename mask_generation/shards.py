@@ -185,15 +185,33 @@ def write_contents(path: Path, contents: Contents) -> None:
 def read_contents(path: Path) -> Optional[Contents]:
     """What the part or shard `path` (without suffix) holds; None unless it is all there."""
     try:
-        values = json.loads(contents_path(path).read_text("utf-8"))
+        values = files.read_json_object(contents_path(path))
         if values.pop("format") != FORMAT:
             return None
         contents = Contents(**values)
+        _check_shape(contents)
         if contents.records and record_path(path).stat().st_size != contents.bytes:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return contents
+
+
+def _check_shape(contents: Contents) -> None:
+    """
+    Raises:
+        ValueError: not what `write_contents` writes.
+    """
+    counts = (contents.records, contents.bytes)
+    if not all(isinstance(count, int) and count >= 0 for count in counts) or not isinstance(contents.sha256, str):
+        raise ValueError("counts or SHA-256 of another kind")
+    if not all(isinstance(clip, dict) for clip in contents.clips):
+        raise ValueError("clips are objects")
+    for row in contents.examples:
+        if not isinstance(row, list) or len(row) != len(COLUMNS) or not isinstance(row[0], int):
+            raise ValueError("examples are rows of one value a column")
+    if not all(isinstance(value, (int, float)) for value in contents.seconds.values()):
+        raise ValueError("seconds are numbers")
 
 
 def check_shard(path: Path) -> Optional[str]:

@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 _CHUNK_BYTES = 1 << 20
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the last four: their full-width forms
+_CELL_WITHIN = re.compile(r"(;\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _LEFTOVER = re.compile(r"\..+\.\d+\.partial(\.\w+)?")
 
 
@@ -73,6 +75,72 @@ def write_json(path: PathLike, content: Any, sync: bool = False) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", sync)
 
 
+def parse_json(data: bytes, path: PathLike) -> Any:
+    """JSON as any hand may have left it → its value.
+
+    Raises:
+        ValueError: it is no UTF-8 or no JSON, or nested too deeply to be read; the message names `path`.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"{os.fspath(path)}: damaged, or no JSON of this program (nested too deeply)") from error
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: damaged, or no JSON ({error})") from error
+
+
+def read_json(path: PathLike) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON; see `parse_json`.
+    """
+    return parse_json(Path(path).read_bytes(), path)
+
+
+def read_json_object(path: PathLike) -> dict[str, Any]:
+    """The value of a JSON file that has to be an object.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON object; the message names the file.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{os.fspath(path)}: a JSON object is needed, this is {type(content).__name__}")
+    return content
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of a CSV file: text on one line and never a formula to a spreadsheet; anything else as it is.
+
+    Names come from strangers, and a spreadsheet runs what begins with = + - @ (OWASP, "CSV Injection"); so that gets
+    "./" before it, which keeps file names what they are. Where ; separates, a text with ; begins a cell in its middle.
+    """
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", value)
+    text = _CELL_WITHIN.sub(r"\1'", text)
+    return "./" + text if _FORMULA.match(text) else text
+
+
+def csv_text(table: Any, header: bool = True, float_format: Optional[str] = None) -> str:
+    """A pandas table as CSV, every text in it and in its header through `csv_cell`: the one way to write CSV files."""
+    table = table.copy()
+    for name in table.columns:
+        if table[name].dtype.kind not in "biufcmM":
+            table[name] = table[name].map(csv_cell)
+    table.columns = [csv_cell(name) for name in table.columns]
+    text: str = table.to_csv(index=False, header=header, float_format=float_format, lineterminator="\n")
+    return text
+
+
+def write_csv(path: PathLike, table: Any, float_format: Optional[str] = None) -> None:
+    """Write a pandas table to `path` as `csv_text` has it, atomically; bytes of names that are no UTF-8 as escapes."""
+    write_bytes(path, csv_text(table, True, float_format).encode("utf-8", "backslashreplace"))
+
+
 @contextlib.contextmanager
 def locked(path: PathLike) -> Iterator[None]:
     """While the block runs, no other process is in a block that locks the same file or folder, which must exist.
@@ -130,12 +198,19 @@ def file_sha256(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-def update_digest(digest: Any, path: PathLike) -> None:
-    """Feed a file's bytes to a `hashlib` digest, in pieces.
+def update_digest(digest: Any, path: PathLike, copy: Optional[PathLike] = None) -> int:
+    """Feed a file's bytes to a `hashlib` digest, in pieces; returns how many they were.
 
-    Raises:
-        OSError: the file cannot be read.
+    Args:
+        copy: a new file for the same bytes, so that what is used later is what was hashed, whoever writes to `path`.
     """
-    with Path(path).open("rb") as file:
+    count = 0
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(Path(path).open("rb"))
+        output = stack.enter_context(Path(copy).open("xb")) if copy is not None else None
         for block in iter(lambda: file.read(_CHUNK_BYTES), b""):
             digest.update(block)
+            count += len(block)
+            if output is not None:
+                output.write(block)
+    return count

@@ -21,9 +21,9 @@ from mask_generation.commands.flags import (
     source_from_flags,
 )
 from mask_generation.datasets.base import DatasetError, Inventory
-from mask_generation.parallel.processes import cpu_cores
+from mask_generation.parallel.processes import ParallelError, cpu_cores
 
-USER_ERRORS = (DatasetError, PermissionError)
+USER_ERRORS = (DatasetError, PermissionError, ParallelError)
 
 
 def define_flags() -> None:

@@ -7,7 +7,6 @@ Pair number i is the same whoever makes it, so shards may be made in any order a
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -90,7 +89,7 @@ def same_settings(path: Path, settings: dict[str, object]) -> None:
         UsageError: the earlier ones differ; its shards and new ones must not be mixed.
     """
     try:
-        earlier = json.loads(path.read_text("utf-8"))
+        earlier = files.read_json_object(path)
     except FileNotFoundError:
         files.write_json(path, settings)
         return

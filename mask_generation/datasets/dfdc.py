@@ -189,6 +189,9 @@ def _find_part(
         return frozenset((f"dfdc:{person if by_part else original}",))
 
     real_of = {last(file): file for file, row in rows.items() if row["is_fake"] == lists.REAL}
+    named = {*rows, *(str(row.get("original") or "").strip() for row in rows.values())}
+    outside = sorted(repr(name) for name in named if not _stays_inside(root, part, name))
+    lists.refuse_rows(list_path, "a name must lead to a file inside the data set", outside)
     groups: dict[str, ClipGroup] = {}
     fakes: list[tuple[str, FakeClip]] = []
     expected: dict[str, str] = {}
@@ -215,6 +218,13 @@ def _find_part(
             groups[file] = ClipGroup(name, "dfdc", "real", "native", path, (), who(file), splits[file] or "")
     _note_moved(fakes, groups, set_of, found)
     group_fakes(groups, fakes, found, expected)
+
+
+def _stays_inside(root: str, part: str, name: str) -> bool:
+    """Whether a name in a part's list cannot lead out of the data set: lists come from strangers."""
+    path = name.strip().replace("\\", "/")
+    inner = os.path.normpath(os.path.join(part or ".", path))
+    return not os.path.isabs(path) and not re.match("[A-Za-z]:", path) and inner.split(os.sep)[0] != ".."
 
 
 def _note_moved(

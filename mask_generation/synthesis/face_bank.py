@@ -229,14 +229,14 @@ def load(path: str, split: str, weights: Optional[Mapping[str, float]] = None) -
         raise FaceBankError(f"split {split!r}: allowed are {', '.join(SPLITS)}, all")
     try:
         with np.load(path, allow_pickle=False) as data:
-            info = json.loads(str(data["info"]))
+            info = files.parse_json(str(data["info"]).encode("utf-8", "surrogateescape"), path)
             if info["format"] != FORMAT:
                 reason = f"face bank of format {info['format']}, this version reads {FORMAT}; build it again"
                 raise FaceBankError(f"{path}: {reason}")
             raw, ends = data["jpeg"], data["end"]
             fields = {name: data[name] for name in ("points", "identity", "source", "split")}
             margins = data["margin"] if "margin" in data else np.full(len(ends), MARGIN)  # banks of version 0.1.0
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, LookupError, TypeError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, FaceBankError):
             raise
         raise FaceBankError(f"{path}: no face bank ({error}); make one with `mask face_bank`") from error

@@ -463,7 +463,10 @@ class VideoReader:
         at = timeline.index_of(picture.pts, before)
         if at is not None or picture.pts is None:
             return before + 1 if at is None else at
-        if picture.pts <= timeline.stamps[max(before, 0)] and len(timeline.clocks) == 1:
+        last = min(
+            max(before, 0), len(timeline.stamps) - 1
+        )  # a damaged file may decode to more pictures than it declares
+        if picture.pts <= timeline.stamps[last] and len(timeline.clocks) == 1:
             return None  # before the first that is shown, or shown already
         return before + 1
 

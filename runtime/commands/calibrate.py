@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mask_generation import cli
 from runtime.model import calibration, saved_model
 from runtime.scoring import abstention
 from runtime.scoring.result import SCORED, scoring_of
+from unet_industrial.files import read_json_object
 
 USER_ERRORS = (saved_model.ModelError, calibration.CalibrationError)
 LABELS = {"real": 0, "0": 0, "fake": 1, "1": 1}
@@ -41,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
     document, videos, frames = read_scores(Path(values.scores))
     model = Path(values.model)
-    sha256 = saved_model.program_sha256(model)
+    identity, metadata = saved_model.examine(model)
+    sha256 = identity.sha256
     if document["model"]["sha256"] != sha256:
         raise cli.Failure(f"{values.scores}: scores of another model ({document['model']['path']})")
     labels = match_labels(videos["path"], read_labels(Path(values.labels)))
-    metadata, _ = saved_model.read_metadata(model)
     shares = values.max_fpr, values.max_fnr
     summary = _calibrate(metadata, document, videos, labels, sha256, values.method, shares)
     scored = set(videos["path"][videos["state"].isin(SCORED)])
@@ -53,7 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     if values.domain and len(seen):
         metadata[abstention.DOMAIN_KEY] = abstention.fit_domain({m: seen[m].to_numpy() for m in abstention.MEASURES})
         summary += f"\ndomain: {metadata[abstention.DOMAIN_KEY]}"
+    known = saved_model.pinned()
     saved_model.write_metadata(model, metadata)
+    if identity.key in known:  # what was trusted stays so with the calibration that this user gives it
+        try:
+            saved_model.pin(model, known[identity.key], replaces=identity.key)
+        except OSError as error:
+            print(f"{saved_model.pin_file()}: {error.strerror}; `score` will want --trust_model", file=sys.stderr)
     print(f"{summary}\nwritten to {model / saved_model.METADATA_PATH}")
     return cli.OK
 
@@ -94,9 +101,11 @@ def read_scores(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFram
         Failure: one of them is missing or damaged.
     """
     try:
-        document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        document = read_json_object(folder / "report.json")
+        if not isinstance(document["model"]["sha256"], str) or not isinstance(document["config"], dict):
+            raise ValueError("report.json: model or config are not as `score` writes them")
         return document, pd.read_csv(folder / "videos.csv"), pd.read_csv(folder / "frames.csv")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise cli.Failure(f"{folder}: no results of `score` there ({error})") from error
 
 

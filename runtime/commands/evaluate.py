@@ -19,7 +19,7 @@ from runtime.commands.flags import (
 )
 from runtime.evaluation.measure import compare
 from runtime.model.calibration import CalibrationError, threshold_of_model
-from runtime.model.saved_model import ModelError, fingerprint, load_model
+from runtime.model.saved_model import ModelError, Trust, fingerprint, load_model
 from runtime.scoring.result import ScoreConfig
 from runtime.training.checkpoint import CheckpointError
 from runtime.training.distributed import DistributedError
@@ -87,7 +87,7 @@ def _progress(shown: bool) -> Any:
     return wrap
 
 
-def _load(path: Path, trust: bool) -> tuple[Any, Any, dict[str, Any], Optional[tuple[float, float]]]:
+def _load(path: Path, trust: Trust) -> tuple[Any, Any, dict[str, Any], Optional[tuple[float, float]]]:
     """(predict, model configuration, what it is, its own video thresholds) of a SavedModel folder or of a checkpoint,
     which has no thresholds.
 

@@ -11,6 +11,7 @@ from mask_generation import cli
 
 if TYPE_CHECKING:
     from runtime.evaluation.measure import Settings
+    from runtime.model.saved_model import Trust
 
 MODEL_NEEDED = "Folder of an exported model."
 MODEL_OR_PACKAGED = f"{MODEL_NEEDED} [default: the experimental one of this installation]"
@@ -40,17 +41,17 @@ def define_trust_model() -> None:
     flags.DEFINE_boolean("trust_model", False, "Load a model whose hash is unknown. A SavedModel is a program.")
 
 
-def given_model() -> tuple[Path, bool]:
-    """(folder of --model, whether the user vouches for it), or the packaged model, which this installation vouches for.
+def given_model() -> tuple[Path, Trust]:
+    """(folder of --model, whether the user vouches for it), or the packaged model and the key this installation built.
 
     Raises:
         ModelError: no --model, and this installation has no model of its own.
     """
-    from runtime.model.saved_model import default_model
+    from runtime.model.saved_model import shipped_model
 
     if flags.FLAGS.model:
         return Path(flags.FLAGS.model), flags.FLAGS.trust_model
-    return default_model(), True
+    return shipped_model()
 
 
 def define_measuring(threshold: bool = True) -> None:

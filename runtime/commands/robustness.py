@@ -16,7 +16,7 @@ from runtime.evaluation.measure import Settings
 from runtime.evaluation.robustness import LEVELS
 from runtime.evaluation.tables import TableError
 from runtime.model.calibration import CalibrationError
-from runtime.model.saved_model import ModelError
+from runtime.model.saved_model import ModelError, Trust
 from runtime.scoring.result import ScoreConfig
 from runtime.scoring.video_score import AggregateConfig
 
@@ -70,7 +70,7 @@ def verdict_text(rule: AggregateConfig) -> dict[str, str]:
     return {"called fake": f"above {rule.cut:g}", "called real": f"below {rule.real_below:g}" if band else "otherwise"}
 
 
-def scorer(model: Path, trust: bool, config: ScoreConfig) -> tuple[robustness.Score, AggregateConfig]:
+def scorer(model: Path, trust: Trust, config: ScoreConfig) -> tuple[robustness.Score, AggregateConfig]:
     """(the model as `score` uses it: same score, verdict, state and probability; its thresholds and video rule).
 
     Raises:

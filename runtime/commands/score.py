@@ -6,6 +6,7 @@ unsupported, too short or timed out, or the run failed; 2 the command line is wr
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import time
@@ -20,7 +21,7 @@ from mask_generation.parallel.processes import Parallel
 from mask_generation.video.types import Limits, printable
 from runtime.commands.flags import define_packaged_model, given_model
 from runtime.model.calibration import CalibrationError
-from runtime.model.saved_model import ModelError
+from runtime.model.saved_model import ModelError, Trust
 from runtime.scoring.abstention import Thresholds
 from runtime.scoring.batch import (
     FILE_LIMIT_S,
@@ -33,8 +34,9 @@ from runtime.scoring.batch import (
     sole_run,
 )
 from runtime.scoring.frame_score import ScorerConfig
-from runtime.scoring.result import ScoreConfig, VideoResult, text_cell
+from runtime.scoring.result import ScoreConfig, VideoResult
 from runtime.scoring.video_score import AggregateConfig
+from unet_industrial.files import csv_cell
 
 NOTICE_CHARACTERS = 500
 LIMITS = (
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     folder, trust = given_model()
     check_output(output)
     found = find_videos(values.input, output)
-    model, metadata = describe_model(folder, trust)
+    model, metadata, trust = describe_model(folder, trust)
     config = config.for_model(model["sha256"], metadata)
     output.mkdir(parents=True, exist_ok=True)
     with sole_run(output):
@@ -99,7 +101,7 @@ def _run(
     found: Found,
     output: Path,
     folder: Path,
-    trust: bool,
+    trust: Trust,
     model: dict[str, Any],
     notice: str,
     config: ScoreConfig,
@@ -176,31 +178,32 @@ def notice_of(metadata: dict[str, Any]) -> str:
     return str(metadata.get("notice", ""))[:NOTICE_CHARACTERS]
 
 
-def describe_model(folder: Path, trust: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(hashes of a model, its metadata), after the check that it may be loaded; TensorFlow stays out of this process.
+def describe_model(folder: Path, trust: Trust) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """(hashes of a model, its metadata, its key), after the check that it may be loaded; without TensorFlow.
+
+    The key is what the scoring processes load by: they take this model and no other, whoever writes there meanwhile.
 
     Raises:
         ModelError: it is missing, unknown, or its metadata are damaged.
     """
     from runtime.model import saved_model
 
-    sha256 = saved_model.program_sha256(folder)
-    saved_model.check_trust(folder, sha256, trust)
-    metadata, metadata_sha256 = saved_model.read_metadata(folder)
-    return {"sha256": sha256, "metadata_sha256": metadata_sha256}, metadata
+    identity, metadata = saved_model.examine(folder)
+    saved_model.check_trust(folder, identity, trust)
+    return dataclasses.asdict(identity), metadata, identity.key
 
 
 def summary(results: Sequence[VideoResult], document: dict[str, Any]) -> str:
     """A table of all results (of the first 50 in a large folder) and the counts."""
     shown = results[:50]
-    width = min(60, max(len(text_cell(result.path)) for result in shown))
+    width = min(60, max(len(csv_cell(result.path)) for result in shown))
     lines = [f"{'video':<{width}}  {'state':<12} {'score':>6}  verdict  segments or reason"]
     for result in shown:
-        name = text_cell(result.path)
+        name = csv_cell(result.path)
         name = name if len(name) <= width else "…" + name[-(width - 1) :]
         score = "" if result.score is None else f"{result.score:.3f}"
         segments = ", ".join(f"{a:.1f}–{b:.1f} s" for a, b, _ in result.segments[:4])
-        rest = "; ".join(part for part in (segments, text_cell(result.reason)) if part)
+        rest = "; ".join(part for part in (segments, csv_cell(result.reason)) if part)
         lines.append(f"{name:<{width}}  {result.state:<12} {score:>6}  {result.verdict or '':<7}  {rest}")
     if len(results) > len(shown):
         lines.append(f"… and {len(results) - len(shown)} more, see videos.csv")

@@ -7,7 +7,6 @@ test set.
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from runtime.evaluation import baselines
 from runtime.evaluation.measure import Detector
 from runtime.evaluation.recorder import Recorder
 from unet_industrial.config import DataConfig, ModelConfig, TrainConfig
-from unet_industrial.files import write_bytes, write_json
+from unet_industrial.files import read_json_object, write_bytes, write_json
 from unet_industrial.setting import same_setting, setting
 
 if TYPE_CHECKING:  # the command's --help reads ClassifierConfig, and must not load TensorFlow
@@ -110,7 +109,7 @@ def load(folder: Path) -> tuple[tf.keras.Model, ClassifierConfig]:
     from runtime.evaluation import mesonet
 
     try:
-        config = ClassifierConfig(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        config = ClassifierConfig(**read_json_object(folder / CONFIG))
         model = mesonet.build(config.architecture, config.input_size)
         model.load_weights(folder / WEIGHTS)
     except FileNotFoundError as error:

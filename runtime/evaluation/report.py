@@ -18,6 +18,7 @@ import jinja2
 from runtime.evaluation import markdown, measure, plots, tables
 from runtime.evaluation.markdown import cell
 from runtime.evaluation.measure import Detector
+from runtime.scoring.page_policy import content_policy
 from unet_industrial import files
 
 TEMPLATE = "evaluation.html"
@@ -325,7 +326,13 @@ def page(
     environment.filters["number"] = number
     pictures = [(alt, base64.b64encode(Path(path).read_bytes()).decode("ascii")) for alt, path in figures.items()]
     return environment.get_template(TEMPLATE).render(
-        title=title, facts=facts, figures=pictures, tables=shown, notes=notes, text=text
+        policy=content_policy(environment, TEMPLATE),
+        title=title,
+        facts=facts,
+        figures=pictures,
+        tables=shown,
+        notes=notes,
+        text=text,
     )
 
 
@@ -427,7 +434,8 @@ def table_csv(result: Mapping[str, Any]) -> str:
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for name, evaluation in result["detectors"].items():
-        writer.writerows(flat_rows(evaluation, name))
+        for row in flat_rows(evaluation, name):
+            writer.writerow({column: files.csv_cell(value) for column, value in row.items()})
     return out.getvalue()
 
 

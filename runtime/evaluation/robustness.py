@@ -356,7 +356,7 @@ def _write_all(
     written = {**drawn, **{kind: folder / f"robustness.{kind}" for kind in ("json", "csv", "md", "html")}}
     files.write_json(written["json"], document)
     page = report.page(title, facts, figures, shown, text="" if shown else text)
-    for kind, content in (("csv", table.to_csv(index=False)), ("md", f"# {title}\n\n{text}"), ("html", page)):
+    for kind, content in (("csv", files.csv_text(table)), ("md", f"# {title}\n\n{text}"), ("html", page)):
         # A hostile file name may hold bytes that are no UTF-8; they are kept as escapes.
         files.write_bytes(written[kind], content.encode("utf-8", "backslashreplace"))
     return written

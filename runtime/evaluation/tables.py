@@ -290,7 +290,7 @@ def write_frames(path: Path, frames: pd.DataFrame) -> None:
     """A normalised frame table as CSV that `load_frames` reads back; what normalising derives is left out."""
     kept = frames.drop(columns=[name for name in DERIVED if name in frames])
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, kept.to_csv(index=False))
+    files.write_csv(path, kept)
 
 
 def load_frames(path: Path) -> pd.DataFrame:

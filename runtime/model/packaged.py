@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,6 +31,9 @@ FOLDER = Path(__file__).parent / "weights"
 WEIGHTS_FILE, METADATA_FILE = FOLDER / "tinyunet.npz", FOLDER / "model.json"
 WEIGHTS_SHA256 = "19533eec418b1439f129f3c5f5ded8d45f00f8420fe6f2c673ddda7c7836d444"
 CACHE_VARIABLE = "DEEPFAKE_UNET_CACHE"  # overrides where the SavedModel is kept
+BUILDING = ".building-"  # begins the name of a folder in which a model is being made
+BUILD_LIMIT_S = 3600.0  # no build takes that long: what is older was killed
+KEPT_UNKNOWN = 2
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +80,16 @@ def build_network() -> tuple[Any, Any]:
 
 
 def model_folder() -> Path:
-    """The SavedModel of the shipped weights; made on first use, some seconds.
+    """The folder of `shipped`."""
+    return shipped()[0]
 
-    A SavedModel is a program, and a cache is a folder that others may write to. So what lies there is used only if its
-    hash is the one remembered, outside the cache, when this installation built it; anything else is passed over.
+
+def shipped() -> tuple[Path, str]:
+    """(SavedModel of the shipped weights, its `Identity.key`); made on first use, some seconds.
+
+    A SavedModel is a program, and a cache is a folder that others may write to. So what lies there is used only if it
+    belongs to this user and its hashes are those remembered, outside the cache, when this installation built it;
+    anything else is passed over.
 
     Raises:
         ModelError: this installation holds no weights, or damaged ones.
@@ -94,17 +105,23 @@ def model_folder() -> Path:
 
 
 def _cache() -> Path:
-    """The folder for built models, or a temporary one for this process alone where that cannot be written to."""
+    """The folder for built models, or a temporary one for this process alone where that is not this user's own."""
     base = os.environ.get(CACHE_VARIABLE) or os.environ.get("XDG_CACHE_HOME")
     folder = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"
     folder = folder if os.environ.get(CACHE_VARIABLE) else folder / "deepfake-unet-industrial"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(folder, os.W_OK):
+        if os.access(folder, os.W_OK) and _own(folder):
             return folder
     except OSError:
         pass
     return _own_folder()
+
+
+def _own(folder: Path) -> bool:
+    """Whether a folder is this user's, and not everybody's to write to."""
+    about = folder.lstat() if folder.is_symlink() else folder.stat()
+    return about.st_uid == os.geteuid() and not about.st_mode & 0o002 and stat.S_ISDIR(about.st_mode)
 
 
 @functools.cache
@@ -115,21 +132,41 @@ def _own_folder() -> Path:
     return Path(folder)
 
 
-def _find(cache: Path, version: str) -> Optional[Path]:
+def _find(cache: Path, version: str) -> Optional[tuple[Path, str]]:
     """The model of that version in the cache that this installation built, whole and unchanged; None without one."""
+    passed_over = []
     for folder in sorted(cache.glob(f"{version}-*")):
         try:
-            built = saved_model.pinned().get(saved_model.program_sha256(folder)) == _origin(folder)
+            key = saved_model.examine(folder)[0].key if _own(folder) else ""
+            built = saved_model.pinned().get(key) == _origin(folder)
         except (ModelError, OSError) as error:
             log.warning("%s is passed over: %s", folder, error)
-            continue
+            built = False
+        else:
+            if not built:
+                log.warning("%s is passed over: this installation did not build it, or it was changed since", folder)
         if built:
-            return folder
-        log.warning("%s is passed over: this installation did not build it, or it was changed since", folder)
+            return folder, key
+        passed_over.append(folder)
+    _sweep(cache, passed_over)
     return _unpinned.get(version)
 
 
-_unpinned: dict[str, Path] = {}  # version → model built by this process, where its hash could not be remembered
+def _sweep(cache: Path, passed_over: list[Path]) -> None:
+    """Remove what will never be used: builds that were killed, and models that nobody remembers.
+
+    Of the latter the newest stay: another installation that shares the cache may be about to load its own.
+    """
+    old = sorted(passed_over, key=lambda folder: folder.lstat().st_mtime, reverse=True)[KEPT_UNKNOWN:]
+    killed = [f for f in cache.glob(f"{BUILDING}*") if time.time() - f.lstat().st_mtime > BUILD_LIMIT_S]
+    for folder in (*old, *killed):
+        if folder.is_symlink() or not folder.is_dir():
+            folder.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_unpinned: dict[str, tuple[Path, str]] = {}  # version → built by this process, where its hash could not be remembered
 
 
 def _origin(folder: Path) -> str:
@@ -137,23 +174,25 @@ def _origin(folder: Path) -> str:
     return f"built from the shipped weights: {folder.resolve()}"
 
 
-def _build(cache: Path, version: str) -> Path:
+def _build(cache: Path, version: str) -> tuple[Path, str]:
     """Make the SavedModel, remember its hash, and only then give it its name."""
     from runtime.model.export import export
 
     network, config = build_network()
     about = {name: value for name, value in read_description().items() if name not in ("model", "versions")}
-    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
+    temporary = Path(tempfile.mkdtemp(prefix=BUILDING, dir=cache))
     try:
         export(network, config, temporary / "model", about)
-        folder = cache / f"{version}-{saved_model.program_sha256(temporary / 'model')[:16]}"
+        key = saved_model.examine(temporary / "model")[0].key
+        folder = cache / f"{version}-{key[:16]}"
         try:
             saved_model.pin(temporary / "model", _origin(folder))
         except (
             OSError
         ) as error:  # later it could not be distinguished from a foreign one, so it is for this process alone
             log.warning("%s: %s; the model is built anew at every start", saved_model.pin_file(), error.strerror)
-            folder = _unpinned[version] = _own_folder() / version
+            folder = _own_folder() / version
+            _unpinned[version] = folder, key
         if folder.is_symlink() or folder.is_file():  # what _find passed over
             folder.unlink()
         elif folder.exists():
@@ -161,4 +200,4 @@ def _build(cache: Path, version: str) -> Path:
         shutil.move(str(temporary / "model"), folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return folder, key

@@ -1,37 +1,72 @@
 """SavedModels: the one place that loads them, reads their metadata and decides whether they may run.
 
 A SavedModel is a program: loading one from a stranger is running the stranger's code (TensorFlow's SECURITY.md). So a
-model is loaded only if it came with this installation (`default_model`), or its hash is among those that this user's
+model is loaded only if it came with this installation (`shipped_model`), or its hashes are among those that this user's
 own `export` pinned on this machine (`pin`), or the caller passes `trust=True` (`--trust_model`). Every subcommand and
 `runtime.score_video` come through here.
+
+What is trusted is the program and its model.json together, since thresholds and calibration decide the verdict as much
+as weights do; and what is loaded is a private copy of the bytes that were hashed, not what lies there a moment later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
-import json
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
+from mask_generation.video.types import printable
 from unet_industrial.config import FACE_MARGIN, ConfigError, ModelConfig
-from unet_industrial.files import locked, update_digest, write_json
+from unet_industrial.files import locked, parse_json, update_digest, write_json
 
 METADATA_PATH = Path("assets.extra") / "model.json"  # where TF Serving expects what it should leave alone
 METADATA_FORMAT = 1
 PIN_VARIABLE = "DEEPFAKE_UNET_PINS"  # overrides where pins are kept
-PACKAGED = "runtime.model.packaged"  # the shipped model's module; `model_folder()` gives its folder
+PACKAGED = "runtime.model.packaged"  # the shipped model's module; `shipped()` gives folder and key
 DEFAULT_BATCH = 16
+
+log = logging.getLogger(__name__)
+
+
+Trust = Union[bool, str]  # True: load whatever lies there; a key (`Identity.key`): exactly that model
 
 
 class ModelError(Exception):
-    """The model is missing, not trusted, or not one of ours; the message says what to do."""
+    """The model is missing, not trusted, or not one of ours; the message says what to do.
+
+    Messages quote names and text of models: control characters are escaped, which a terminal would obey.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """Which model it is, byte for byte.
+
+    Attributes:
+        sha256: of the program: graph, weights and assets, without the metadata.
+        metadata_sha256: of the bytes of assets.extra/model.json; None if there is none.
+    """
+
+    sha256: str
+    metadata_sha256: Optional[str]
+
+    @property
+    def key(self) -> str:
+        """What `pin` remembers."""
+        return f"{self.sha256}:{self.metadata_sha256 or 'none'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,29 +138,47 @@ class LoadedModel:
             raise ModelError(f"{self.path}: {error}") from error
 
 
-def _program_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
-        if path.is_file() and path.relative_to(folder).parts[0] != METADATA_PATH.parts[0]:
-            yield path
-
-
 def program_sha256(folder: Union[str, Path]) -> str:
     """SHA-256 over names, sizes and bytes of everything in a SavedModel but its metadata.
 
     Raises:
-        ModelError: there is no SavedModel there.
+        ModelError: there is no SavedModel there, or it cannot be read.
     """
-    folder = Path(folder)
+    return _hash_program(Path(folder), None)
+
+
+def _hash_program(folder: Path, copy: Optional[Path]) -> str:
+    """See `program_sha256`; the bytes that were hashed are left in the folder `copy`."""
     if not (folder / "saved_model.pb").is_file():
         raise ModelError(
             f"{folder}: no SavedModel there (saved_model.pb is missing); `python -m runtime export` makes one"
         )
     digest = hashlib.sha256()
-    for path in _program_files(folder):
-        name = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
-        digest.update(b"%d:%s:%d:" % (len(name), name, path.stat().st_size))
-        update_digest(digest, path)
+    try:
+        for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):
+            relative = path.relative_to(folder)
+            if not path.is_file() or relative.parts[0] == METADATA_PATH.parts[0]:
+                continue
+            name, size = relative.as_posix().encode("utf-8", "surrogateescape"), path.stat().st_size
+            digest.update(b"%d:%s:%d:" % (len(name), name, size))
+            if copy is not None:
+                (copy / relative).parent.mkdir(parents=True, exist_ok=True)
+            if update_digest(digest, path, copy and copy / relative) != size:
+                raise ModelError(f"{path}: changed while it was read; try again")
+    except OSError as error:
+        raise ModelError(f"{error.filename or folder}: cannot be read or copied: {error.strerror}") from error
     return digest.hexdigest()
+
+
+def examine(folder: Union[str, Path]) -> tuple[Identity, dict[str, Any]]:
+    """(identity of a SavedModel, content of its model.json), without running anything.
+
+    Raises:
+        ModelError: there is no SavedModel there, or its metadata are damaged.
+    """
+    sha256 = program_sha256(folder)
+    content, metadata_sha256 = read_metadata(folder)
+    return Identity(sha256, metadata_sha256), content
 
 
 def pin_file() -> Path:
@@ -137,28 +190,41 @@ def pin_file() -> Path:
 
 
 def pinned() -> dict[str, str]:
-    """Hash → note of the models this user trusts; {} where none is, or the file cannot be read."""
+    """`Identity.key` → note of the models this user trusts; {} where none is, or the file cannot be read.
+
+    A file of another user, or one that anybody may write to, vouches for nothing.
+    """
+    path = pin_file()
     try:
-        entries = json.loads(pin_file().read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            about = os.fstat(file.fileno())
+            data = file.read()
+        entries = parse_json(data, path)
     except (OSError, ValueError):
+        return {}
+    if about.st_uid not in (os.geteuid(), 0) or about.st_mode & 0o002:
+        log.warning("%s is passed over: it belongs to another user, or anybody may write to it", path)
         return {}
     return {str(key): str(note) for key, note in entries.items()} if isinstance(entries, dict) else {}
 
 
-def pin(folder: Union[str, Path], note: str = "") -> str:
-    """Trust this model from now on, for this user; returns its hash. Called for what has just been made here.
+def pin(folder: Union[str, Path], note: str = "", replaces: Optional[str] = None) -> Identity:
+    """Trust this model from now on, for this user. Called for what has just been made here.
 
     Args:
-        note: kept beside the hash; empty: the folder's path.
+        note: kept beside the hashes; empty: the folder's path.
+        replaces: key of what it was before; that is no longer trusted.
     Raises:
         OSError: it cannot be remembered.
     """
-    sha256 = program_sha256(folder)
+    identity, _ = examine(folder)
     path = pin_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(path.parent):  # two exports at once must not forget each other
-        write_json(path, {**pinned(), sha256: note or str(Path(folder).resolve())})
-    return sha256
+        kept = {key: text for key, text in pinned().items() if key != replaces}
+        write_json(path, {**kept, identity.key: note or str(Path(folder).resolve())})
+        path.chmod(0o600)  # whatever the umask
+    return identity
 
 
 def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]:
@@ -174,15 +240,31 @@ def read_metadata(folder: Union[str, Path]) -> tuple[dict[str, Any], str | None]
         return {}, None
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
+    return _parse_metadata(path, data), hashlib.sha256(data).hexdigest()
+
+
+def _parse_metadata(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(data)
+        content = parse_json(data, path)
     except ValueError as error:
-        raise ModelError(f"{path}: damaged ({error})") from error
+        raise ModelError(str(error)) from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a JSON object is needed")
     if content.get("format", METADATA_FORMAT) != METADATA_FORMAT:
         raise ModelError(f"{path}: format {content['format']!r}, this version reads {METADATA_FORMAT}")
-    return content, hashlib.sha256(data).hexdigest()
+    escaped: dict[str, Any] = _escaped(content)
+    return escaped
+
+
+def _escaped(value: Any) -> Any:
+    """The same JSON with control characters in its text escaped: a model's words go to terminals and pages."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): _escaped(item) for key, item in value.items()}
+    return value
 
 
 def fingerprint(sha256: str, metadata: Mapping[str, Any]) -> str:
@@ -198,20 +280,31 @@ def write_metadata(folder: Union[str, Path], content: dict[str, Any]) -> None:
     write_json(path, content)
 
 
-def check_trust(folder: Path, sha256: str, trust: bool) -> None:
+def check_trust(folder: Path, identity: Identity, trust: Trust) -> None:
     """
     Raises:
-        ModelError: the hash is not pinned, and the caller does not vouch for the model.
+        ModelError: the model is not pinned, and the caller does not vouch for it.
     """
-    if not (trust or sha256 in pinned()):
+    if trust is True or trust == identity.key:
+        return
+    if isinstance(trust, str):
+        raise ModelError(f"{folder}: changed since it was checked; nothing of it was run. Start again")
+    known = pinned()
+    if identity.key in known:
+        return
+    if any(key.split(":")[0] == identity.sha256 for key in known):
         raise ModelError(
-            f"{folder}: unknown model (SHA-256 {sha256[:16]}…). A SavedModel is a program that runs with your rights; "
-            "if you made it, or trust who did, give --trust_model"
+            f"{folder / METADATA_PATH}: not the one this model was exported or calibrated with, and it decides "
+            "verdicts (thresholds, calibration). Export it again; or, if you changed it yourself, give --trust_model"
         )
+    raise ModelError(
+        f"{folder}: unknown model (SHA-256 {identity.sha256[:16]}…). A SavedModel is a program that runs with your "
+        "rights; if you made it, or trust who did, give --trust_model"
+    )
 
 
-def default_model() -> Path:
-    """Folder of the model that comes with this installation, used where no other is named.
+def shipped_model() -> tuple[Path, str]:
+    """(folder, `Identity.key`) of the model that comes with this installation, used where no other is named.
 
     Raises:
         ModelError: this installation has none; the message says what to do.
@@ -221,27 +314,43 @@ def default_model() -> Path:
             "no model named, and none comes with this installation: give --model=FOLDER, as `python -m runtime export` "
             "writes it"
         )
-    return Path(importlib.import_module(PACKAGED).model_folder())
+    folder, key = importlib.import_module(PACKAGED).shipped()
+    return Path(folder), str(key)
 
 
-def load_model(path: Union[str, Path], trust: bool = False) -> LoadedModel:
+def default_model() -> Path:
+    """The folder of `shipped_model`.
+
+    Raises:
+        ModelError: as there.
+    """
+    return shipped_model()[0]
+
+
+def load_model(path: Union[str, Path], trust: Trust = False) -> LoadedModel:
     """Load a SavedModel after checking who made it and what it takes.
 
     Args:
-        trust: load it even if its hash is unknown.
+        trust: True: load it even if its hashes are unknown; a key: only if it is that model.
     Raises:
         ModelError: missing, unknown and not trusted, damaged, or with another signature.
     """
     folder = Path(path)
-    sha256 = program_sha256(folder)
-    check_trust(folder, sha256, trust)
-    metadata, metadata_sha256 = read_metadata(folder)
-    import tensorflow as tf
+    with contextlib.ExitStack() as stack:
+        try:
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepfake-unet-model-")))
+        except OSError as error:
+            raise ModelError(f"no folder for temporary files ({error.strerror}): set TMPDIR to one") from error
+        sha256 = _hash_program(folder, copy)
+        metadata, metadata_sha256 = read_metadata(folder)
+        check_trust(folder, Identity(sha256, metadata_sha256), trust)
+        import tensorflow as tf
 
-    try:
-        saved = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise ModelError(f"{folder}: cannot be loaded, damaged or incomplete ({_first_line(error)})") from error
+        try:
+            saved = tf.saved_model.load(str(copy))
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            reason = _first_line(error).replace(str(copy), str(folder))
+            raise ModelError(f"{folder}: cannot be loaded, damaged or incomplete ({reason})") from error
     signature = saved.signatures.get("serving_default") if hasattr(saved, "signatures") else None
     side = _check_signature(folder, signature, metadata)
     margin = metadata.get("face_margin", FACE_MARGIN)

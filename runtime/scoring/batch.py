@@ -22,6 +22,7 @@ from typing import Any
 from mask_generation.parallel import processes, ray
 from mask_generation.video.types import TIMEOUT, UNREADABLE, VideoError, printable
 from mask_generation.video.writer import VIDEO_SUFFIXES
+from runtime.model.saved_model import Trust
 from runtime.scoring import drawing
 from runtime.scoring.result import RESULT_FORMAT, SCORED, ScoreConfig, VideoResult
 from unet_industrial import files
@@ -139,7 +140,7 @@ def score_folder(
     model: str,
     fingerprint: str,
     config: ScoreConfig,
-    trust: bool = False,
+    trust: Trust = False,
     num_processes: int | None = None,
     timeout_s: float = FILE_LIMIT_S,
     overlay_video: bool = False,
@@ -221,7 +222,7 @@ class ScorerSetup:
     `finish(scorer, job, result)` turns a result with pictures into one on disk."""
 
     model: str
-    trust: bool
+    trust: Trust
     config: ScoreConfig
     threads: int
     finish: Callable[[Any, Job, VideoResult], VideoResult]
@@ -378,7 +379,7 @@ def write_result(path: Path, result: VideoResult) -> None:
 def read_result(path: Path) -> VideoResult | None:
     """A result written before; None where there is none or it cannot be used (the video is then scored again)."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json_object(path)
         return VideoResult.from_dict(values) if values.get("format") == RESULT_FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from runtime.scoring.page_policy import content_policy
 from runtime.scoring.result import VideoResult, cells
 from unet_industrial import files
 
@@ -43,6 +44,7 @@ def html(results: Sequence[VideoResult], document: Mapping[str, Any]) -> str:
     pictures = _pictures_each(results)
     shared = _shared_folder([result.path for result in results])
     return environment.get_template(TEMPLATE).render(
+        policy=content_policy(environment, TEMPLATE),
         document=document,
         about=_about(document),
         index=[_index_row(number, result, shared) for number, result in enumerate(results)],

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import operator
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from runtime.scoring.abstention import Thresholds
 from runtime.scoring.frame_score import FEATURES, ScorerConfig
 from runtime.scoring.video_score import VERDICTS, AggregateConfig, Segment
 from unet_industrial.config import TrainConfig
+from unet_industrial.files import csv_cell
 from unet_industrial.setting import same_setting, setting
 
 OK, PARTIAL, INCONCLUSIVE, NO_FACE = "ok", "partial", "inconclusive", "no_face"
@@ -111,15 +111,6 @@ class Column(NamedTuple):
     cell: Callable[[Any], Any] = lambda value: value
 
 
-def text_cell(text: str) -> str:
-    """A file name or reason as a cell: one line, and never a formula to a spreadsheet or an option to a shell.
-
-    `printable` has escaped control characters already; a name that starts with = + - @ gets "./" before it.
-    """
-    text = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", " ", text)
-    return "./" + text if text[:1] in ("=", "+", "-", "@") else text
-
-
 def _segments_cell(segments: tuple[Segment, ...]) -> str:
     return json.dumps([[round(start, 3), round(end, 3), round(score, 4)] for start, end, score in segments])
 
@@ -201,9 +192,9 @@ class VideoResult:
         pictures: the most suspicious frames (`drawing.FramePicture`), in memory only: no part of the JSON.
     """
 
-    path: str = dataclasses.field(metadata=reported(_TEXT, Column("path", cell=text_cell)))
+    path: str = dataclasses.field(metadata=reported(_TEXT, Column("path", cell=csv_cell)))
     state: str = dataclasses.field(metadata=reported({"enum": list(STATES)}, Column("state")))
-    reason: str = dataclasses.field(metadata=reported(_TEXT, Column("reason", cell=text_cell)))
+    reason: str = dataclasses.field(metadata=reported(_TEXT, Column("reason", cell=csv_cell)))
     score: float | None = dataclasses.field(default=None, metadata=reported(_MAYBE_SHARE, Column("score", "float64")))
     verdict: str | None = dataclasses.field(
         default=None, metadata=reported({"enum": [*VERDICTS, None]}, Column("verdict"))

@@ -22,7 +22,7 @@ from mask_generation.video.reader import VideoReader, indices_at_rate, sample_in
 from mask_generation.video.timeline import Timeline
 from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNSUPPORTED, Frame, VideoError, VideoInfo, printable
 from runtime.model import calibration
-from runtime.model.saved_model import LoadedModel, default_model, fingerprint, load_model
+from runtime.model.saved_model import LoadedModel, Trust, fingerprint, load_model, shipped_model
 from runtime.scoring import abstention, drawing, manipulation_type
 from runtime.scoring.frame_score import features, frame_scores
 from runtime.scoring.result import INCONCLUSIVE, NO_FACE, OK, PARTIAL, FaceRow, ScoreConfig, VideoResult
@@ -40,7 +40,7 @@ def score_video(
     path: PathLike,
     model: Union[str, os.PathLike[str], LoadedModel, None] = None,
     config: Optional[ScoreConfig] = None,
-    trust: bool = False,
+    trust: Trust = False,
     detector: Optional[FaceDetector] = None,
 ) -> VideoResult:
     """Score one video file. For many, make a `Scorer` once, or use `batch.score_folder`.
@@ -48,7 +48,7 @@ def score_video(
     Args:
         model: folder of an exported model, or one already loaded with `saved_model.load_model`; None: the model that
             is shipped with this package, TinyUNet at 128 px, experimental (`docs/model.md`; built from
-            `runtime/model/weights` on first use and kept in the cache, see `saved_model.default_model`).
+            `runtime/model/weights` on first use and kept in the cache, see `saved_model.shipped_model`).
         config: None: the defaults, with the model's own thresholds.
         detector: None: MTCNN.
         trust: load a model whose hash is unknown; a SavedModel is a program.
@@ -56,7 +56,7 @@ def score_video(
         ModelError: the model is missing, not trusted or not one of ours. A bad video does not raise: see `state`.
     """
     if model is None:
-        model = load_model(default_model(), trust=True)
+        model = load_model(*shipped_model())
     loaded = model if isinstance(model, LoadedModel) else load_model(os.fspath(model), trust)
     return Scorer(loaded, config, detector).score(path)
 

@@ -24,7 +24,6 @@ from runtime.scoring.result import (
     cells,
     columns_of,
     reported_fields,
-    text_cell,
 )
 from unet_industrial import files
 
@@ -39,7 +38,7 @@ _LIBRARIES = ("tensorflow", "numpy", "av", "opencv-python-headless", "mtcnn", "p
 def tables(results: Sequence[VideoResult]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(videos, faces in frames), in the order of the results."""
     videos = pd.DataFrame([cells(result) for result in results], columns=list(VIDEO_COLUMNS))
-    rows = [{"path": text_cell(result.path), **cells(row)} for result in results for row in result.rows]
+    rows = [{"path": files.csv_cell(result.path), **cells(row)} for result in results for row in result.rows]
     frames = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
     return videos.astype(_types(VideoResult)), frames.astype(_types(FaceRow))
 
@@ -101,8 +100,7 @@ def write_outputs(output: Path, results: Sequence[VideoResult], about: Mapping[s
     videos, frames = tables(results)
     output.mkdir(parents=True, exist_ok=True)
     for name, table in (("videos", videos), ("frames", frames)):
-        with files.atomic_path(output / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+        files.write_csv(output / f"{name}.csv", table)
         with files.atomic_path(output / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     files.write_text(output / "report.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -114,11 +112,8 @@ def write_submission(path: Path, results: Sequence[VideoResult]) -> None:
     rows = []
     for result in results:
         value = result.probability if result.probability is not None else result.score
-        rows.append(
-            {"filename": text_cell(os.path.basename(result.path)), "label": KAGGLE_UNKNOWN if value is None else value}
-        )
-    with files.atomic_path(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        rows.append({"filename": os.path.basename(result.path), "label": KAGGLE_UNKNOWN if value is None else value})
+    files.write_csv(path, pd.DataFrame(rows))
 
 
 def failed(results: Sequence[VideoResult]) -> int:

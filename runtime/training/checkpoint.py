@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Optional
 
-from unet_industrial.files import file_sha256
+from unet_industrial.files import file_sha256, read_json_object
 
 STATE_FILE = "state.json"
 _PREFIX, _TEMPORARY = "step-", ".writing-"
@@ -124,16 +124,39 @@ class CheckpointStore:
 def find_problem(path: Path) -> Optional[str]:
     """Why a checkpoint folder cannot be trusted, or None: every listed file is there with its size and SHA-256."""
     try:
-        document = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        document = read_json_object(path / STATE_FILE)
+        _state_of(document)
         for name, expected in document["files"].items():
             part = path / name
             if not part.is_file() or part.stat().st_size != expected["bytes"]:
                 return f"{name} is missing or cut short"
             if file_sha256(part) != expected["sha256"]:
                 return f"{name} is damaged (SHA-256 differs)"
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except OSError as error:
+        return f"{STATE_FILE}: {error.strerror}"
+    except ValueError as error:
         return f"{STATE_FILE}: {error}"
+    except (LookupError, TypeError, AttributeError) as error:
+        return f"{STATE_FILE} is not of the shape that `train` writes ({type(error).__name__}: {error})"
     return None
+
+
+def _state_of(document: dict[str, Any]) -> TrainState:
+    """
+    Raises:
+        ValueError, LookupError, TypeError: the document holds no state, or one of another shape.
+    """
+    state = TrainState(**document["state"])
+    for name in ("step", "position", "best_step"):
+        value = getattr(state, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} must be a count, is {value!r}")
+    if state.best is not None and (isinstance(state.best, bool) or not isinstance(state.best, (int, float))):
+        raise ValueError(f"best must be a number or null, is {state.best!r}")
+    parts = [state.config, *(state.config.get(name, {}) for name in ("model", "data", "train", "source"))]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("config must be an object of objects")
+    return state
 
 
 def read_state(path: Path) -> TrainState:
@@ -145,8 +168,7 @@ def read_state(path: Path) -> TrainState:
     problem = find_problem(Path(path))
     if problem:
         raise CheckpointError(f"{path} is no usable checkpoint: {problem}")
-    document = json.loads((Path(path) / STATE_FILE).read_text(encoding="utf-8"))
-    return TrainState(**document["state"])
+    return _state_of(read_json_object(Path(path) / STATE_FILE))
 
 
 def restore(path: Path, trackable: Any, partial: bool = False) -> None:

@@ -26,7 +26,8 @@ from tests.helpers.documents import (
 
 # Flags of commands that are not ours but stand in our documents.
 FOREIGN_FLAGS = {
-    *("no-build-isolation", "build-arg", "mount", "user", "gpus"),  # pip, docker
+    *("no-build-isolation", "build-arg", "mount", "user", "gpus", "rm", "network", "read-only", "tmpfs"),  # pip, docker
+    *("cap-drop", "security-opt", "memory", "pids-limit", "env"),
     *("gloo", "min-np", "host-discovery-script", "network-interfaces", "check-build"),  # horovodrun
     *("nodes", "ntasks-per-node", "gpus-per-node", "requeue", "open-mode", "signal", "mpi"),  # Slurm
     *("help", "flag", "helpfull", "helpshort"),  # every program's

@@ -111,11 +111,13 @@ def test_docker_builds_the_image_and_runs_it_on_all_gpus(tmp_path):
         "--ulimit stack=67108864",
         "-v /some/data:/data:ro",
         f"-v {tmp_path / 'out'}:/results",
+        "--env HOME=/results/.home",
     ):
         assert part in run
     assert run.endswith("train --np 8")
+    assert (tmp_path / "out" / ".home").stat().st_mode & 0o777 == 0o700
 
 
 def test_docker_takes_another_base_image(tmp_path):
-    answer = launch("docker", "score", DRY_RUN="1", RESULTS=str(tmp_path), BASE_IMAGE="python:3.11-bookworm")
-    assert "--build-arg BASE_IMAGE=python:3.11-bookworm" in answer.stdout
+    answer = launch("docker", "score", DRY_RUN="1", RESULTS=str(tmp_path), BASE_IMAGE="python@sha256:1234")
+    assert "--build-arg BASE_IMAGE=python@sha256:1234" in answer.stdout

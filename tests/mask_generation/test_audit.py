@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import pytest
@@ -11,7 +12,15 @@ from mask_generation import __main__ as command
 from mask_generation.audit import audit, table
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
+from mask_generation.parallel import processes
+from mask_generation.parallel.processes import Answer
 from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees, odd_videos
+from tests.helpers.drawn_work import inline
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch):
+    monkeypatch.setattr(processes, "run", inline)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +93,30 @@ def test_what_generate_will_meet_in_a_pair_is_seen(odd_pairs, check):
     assert problems == {"broken_real": "unreadable", "short_fake": "original_failed", **sizes}
     assert rows(result)["fake", 1].train == 5 - len(problems) + 1
     assert "16 frames" in table(result)
+
+
+def test_a_file_that_kills_or_keeps_whoever_reads_it_costs_its_own_row(videos, monkeypatch):
+    def deadly(jobs, work, count, limit_s, again):
+        ends = {"00.mp4": (processes.DIED, "signal SIGSEGV"), "01.mp4": (processes.LATE, "signal SIGKILL")}
+        ends["02.mp4"] = (processes.BUG, ("MemoryError: ", "trace"))
+        built = work.build()
+        for job in jobs:
+            end = ends.get(Path(job[1]).name)
+            yield job, Answer(*(end or processes.attempt(work, built, job)))
+
+    monkeypatch.setattr(processes, "run", deadly)
+    result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", "open")
+    assert rows(result)["original", 0].broken == 3
+    found = {row["name"].rpartition("/")[2]: (row["state"], row["reason"]) for row in result.problems}
+    assert found["00"] == ("unreadable", "the process that read it ended (signal SIGSEGV)")
+    assert found["01"] == ("timeout", "took longer than 900 s")
+    assert found["02"][1].startswith("unexpected error: MemoryError")
+
+
+def test_files_are_looked_into_in_other_processes(videos, monkeypatch):
+    monkeypatch.undo()  # the real ones
+    result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", "open", threads=1)
+    assert sorted(row["state"] for row in result.problems) == ["missing", "original_missing", "unreadable"]
 
 
 def test_a_picture_that_is_cut_short_is_broken_as_for_generate(tmp_path):

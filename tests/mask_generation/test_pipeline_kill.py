@@ -21,6 +21,8 @@ from tests.helpers import drawn_pairs
 from tests.helpers.drawn_work import inline
 
 PEOPLE = 8
+# Three kills each; 17 for fifty: KILL_SEEDS=17 python -m pytest tests/mask_generation/test_pipeline_kill.py
+SEEDS = int(os.environ.get("KILL_SEEDS", "2"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def kill_all(process: subprocess.Popen) -> None:
     assert not alive
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_killed_runs_end_as_if_nothing_had_been(pairs, undisturbed, tmp_path, seed):
     rng = random.Random(seed)
     folder = tmp_path / "records"

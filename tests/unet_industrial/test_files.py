@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from unet_industrial import files
@@ -105,3 +108,52 @@ def test_a_file_system_without_locks_lets_the_writer_through_and_nothing_is_swep
     (tmp_path / ".table.99999.partial.csv").touch()
     with files.sole_writer(tmp_path):
         assert (tmp_path / ".table.99999.partial.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-rf", "@SUM(A1)", "\t=1", "  =1", "\uff1d1", "\r\n=1", "a;=1", "a; \t@x"]
+)
+def test_a_cell_is_never_a_formula_wherever_cells_end(text):
+    """Before, only names and reasons of `score` were guarded, and not where ; separates cells."""
+    cell = files.csv_cell(text)
+    assert "\n" not in cell
+    for part in cell.split(";"):
+        assert part.strip()[:1] not in ("=", "+", "-", "@", "\uff1d")
+
+
+def test_tables_are_guarded_in_text_and_header_and_numbers_stay(tmp_path):
+    table = pd.DataFrame({"=clip": ["=HYPERLINK(1)", "fine, really"], "score": [-1.5, 2.0], "odd": [None, "@a"]})
+    files.write_csv(tmp_path / "table.csv", table)
+    assert (tmp_path / "table.csv").read_text() == (
+        './=clip,score,odd\n./=HYPERLINK(1),-1.5,\n"fine, really",2.0,./@a\n'
+    )
+    assert list(table) == ["=clip", "score", "odd"]
+
+
+def test_every_csv_is_written_by_one_writer():
+    root = Path(files.__file__).resolve().parents[1]
+    found = [
+        path.relative_to(root).as_posix()
+        for package in ("unet_industrial", "mask_generation", "runtime", "tools")
+        for path in sorted((root / package).rglob("*.py"))
+        if re.search(r"\.to_csv\(|csv\.writer\(|DictWriter\(", path.read_text("utf-8"))
+        and "csv_cell(" not in path.read_text("utf-8")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b'{"a":' * 200_000, b"nul"])
+def test_json_that_is_none_is_named(tmp_path, content):
+    """Before, deeply nested JSON ended in a RecursionError."""
+    path = tmp_path / "state.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"state\.json: damaged"):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "[[]]"])
+def test_json_of_another_shape_is_named(tmp_path, content):
+    path = tmp_path / "state.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json: a JSON object is needed"):
+        files.read_json_object(path)

@@ -124,3 +124,18 @@ def test_a_list_with_several_splits_is_followed(tmp_path):
     listed(tmp_path, {**rows, "4.mp4": {"label": "REAL", "split": "holdout"}})
     with pytest.raises(DatasetError, match=r"4\.mp4 \('holdout'\)"):
         find(str(tmp_path), "auto", Options())
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.mp4", "/etc/secret.mp4", "..\\..\\secret.mp4", "C:\\secret.mp4", "a/../../secret.mp4"]
+)
+@pytest.mark.parametrize("as_original", [False, True])
+def test_a_list_cannot_name_files_outside_its_data_set(tmp_path, name, as_original):
+    """Before, `../` and absolute names in a stranger's metadata.json were followed."""
+    touch(tmp_path, "secret.mp4", "set/a.mp4", "set/b.mp4")
+    rows = {"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE", "original": name if as_original else "a.mp4"}}
+    if not as_original:
+        rows[name] = {"label": "REAL"}
+    (tmp_path / "set" / "metadata.json").write_text(json.dumps(rows))
+    with pytest.raises(DatasetError, match=r"metadata\.json: a name must lead to a file inside the data set"):
+        find(str(tmp_path / "set"), "dfdc", Options())

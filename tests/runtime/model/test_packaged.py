@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,40 @@ def test_where_nothing_can_be_remembered_each_process_builds_its_own(
         list((tmp_path / "cache").iterdir()) == []
     )  # nothing is left there that could not be distinguished from a foreign one
     assert "built anew at every start" in caplog.text
+
+
+def test_a_cache_of_another_user_or_of_everybody_is_not_used(packaged_network, tmp_path, monkeypatch):
+    """Before, a folder that anybody could write to was as good as one's own."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    assert cache not in packaged.model_folder().parents
+    assert not list(cache.iterdir())
+    cache.chmod(0o700)
+    assert cache in packaged.model_folder().parents
+    monkeypatch.setattr(packaged.os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(packaged, "_build", lambda cache, version: (cache, version))
+    assert cache not in packaged.model_folder().parents
+
+
+def test_what_killed_builds_and_forgotten_homes_leave_is_swept(packaged_network, tmp_path, monkeypatch):
+    """Before, `.building-*` stayed for ever, and each start of a container without a kept home left 8 MB more."""
+    cache = tmp_path / "cache"
+    killed, running = cache / ".building-dead", cache / ".building-live"
+    for folder in (killed, running):
+        folder.mkdir(parents=True)
+    os.utime(killed, (0, 0))
+    first = packaged.model_folder()
+    assert not killed.exists()
+    assert running.exists()
+    for number in range(5):
+        shutil.copytree(first, cache / f"{first.name}{number}")  # as of homes that are gone
+    again, _ = packaged.shipped()
+    assert again == first
+    saved_model.pin_file().unlink()
+    shutil.rmtree(first)
+    assert packaged.model_folder().is_dir()
+    assert len(list(cache.glob(f"{first.name[:16]}-*"))) <= 1 + packaged.KEPT_UNKNOWN
 
 
 def test_other_weights_than_the_released_are_refused(packaged_network):

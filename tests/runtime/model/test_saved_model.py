@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def own_pins(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return drawn_model.save(tmp_path_factory.mktemp("model") / "green")
+    return drawn_model.save(tmp_path_factory.mktemp("model") / "green", metadata={"note": "drawn"})
 
 
 def save(folder, function, dtype=tf.uint8, shape=(None, 32, 32, 3), name="images"):
@@ -59,6 +60,82 @@ def test_unknown_models_are_refused_until_pinned(folder):
     saved_model.pin_file().write_text("damaged")
     with pytest.raises(ModelError, match="unknown model"):
         load_model(folder)
+
+
+@pytest.fixture
+def own_model(folder, tmp_path):
+    """A copy of the model, pinned, that a test may spoil."""
+    own = Path(shutil.copytree(folder, tmp_path / "own"))
+    saved_model.pin(own)
+    return own
+
+
+def test_other_thresholds_than_those_pinned_are_refused(own_model):
+    """Before, the pin covered the program alone: an edited model.json turned "real" into "fake, .99" unasked."""
+    assert load_model(own_model).metadata["note"] == "drawn"
+    saved_model.write_metadata(own_model, {**saved_model.read_metadata(own_model)[0], "threshold": 0.0})
+    with pytest.raises(ModelError, match=r"model\.json: not the one .*--trust_model"):
+        load_model(own_model)
+    assert load_model(own_model, trust=True).metadata["threshold"] == 0.0
+    (own_model / saved_model.METADATA_PATH).unlink()
+    with pytest.raises(ModelError, match="not the one"):
+        load_model(own_model)
+
+
+def test_a_calibrated_model_replaces_what_was_pinned(own_model):
+    before = saved_model.examine(own_model)[0].key
+    saved_model.write_metadata(own_model, {"note": "calibrated"})
+    saved_model.pin(own_model, "mine", replaces=before)
+    assert load_model(own_model).metadata["note"] == "calibrated"
+    assert list(saved_model.pinned().values()) == ["mine"]
+
+
+def test_what_is_loaded_is_what_was_hashed(own_model, stranger, monkeypatch):
+    """Before, the files were read again for loading: whoever wrote to the folder in between had a program run."""
+    check = saved_model.check_trust
+
+    def swap(*given):
+        check(*given)
+        shutil.rmtree(own_model)
+        shutil.copytree(stranger[0], own_model)
+
+    monkeypatch.setattr(saved_model, "check_trust", swap)
+    side = drawn_model.SIDE
+    load_model(own_model).predict(np.zeros((1, side, side, 3), np.uint8))
+    assert not stranger[1].exists()
+
+
+def test_a_key_vouches_for_one_model_only(own_model, stranger):
+    saved_model.pin_file().unlink()
+    key = saved_model.examine(own_model)[0].key
+    assert load_model(own_model, key).metadata["note"] == "drawn"
+    with pytest.raises(ModelError, match="changed since it was checked"):
+        load_model(stranger[0], key)
+
+
+def test_pins_that_others_may_write_vouch_for_nothing(own_model, monkeypatch):
+    assert saved_model.pin_file().stat().st_mode & 0o777 == 0o600
+    saved_model.pin_file().chmod(0o666)
+    with pytest.raises(ModelError, match="unknown model"):
+        load_model(own_model)
+    saved_model.pin_file().chmod(0o600)
+    load_model(own_model)
+    monkeypatch.setattr(saved_model.os, "geteuid", lambda: 12345)  # the file is another user's, unless root's
+    if saved_model.pin_file().stat().st_uid:
+        assert saved_model.pinned() == {}
+
+
+def test_text_of_a_model_cannot_steer_a_terminal(own_model):
+    escape = "\x1b[2J\x1b]0;owned\x07 \u202e"
+    saved_model.write_metadata(own_model, {"notice": escape, escape: [{"name": escape}]})
+    content, _ = saved_model.read_metadata(own_model)
+    assert content["notice"] == r"\x1b[2J\x1b]0;owned\x07 \u202e"
+    assert json.dumps(content).isprintable()
+    assert "\x1b" not in json.dumps(content, ensure_ascii=False)
+    saved_model.write_metadata(own_model, {"format": escape})
+    with pytest.raises(ModelError) as refused:
+        saved_model.read_metadata(own_model)
+    assert str(refused.value).isprintable()
 
 
 def test_nothing_is_executed_before_the_trust_is_checked(folder, monkeypatch):
@@ -175,8 +252,10 @@ def test_missing_damaged_and_odd_metadata_are_named(tmp_path, folder):
     with pytest.raises(ModelError, match=r"no SavedModel there.*export"):
         load_model(tmp_path, trust=True)
     copy = drawn_model.save(tmp_path / "copy")
-    for content, message in (("{", "damaged"), ("[]", "JSON object"), ('{"face_margin": "wide"}', "face_margin")):
-        (copy / saved_model.METADATA_PATH).write_text(content)
+    damaged = (b"{", b"\xff", b"[" * 200_000)
+    odd = ((b"[]", "JSON object"), (b'{"face_margin": "wide"}', "face_margin"))
+    for content, message in (*((content, "damaged") for content in damaged), *odd):
+        (copy / saved_model.METADATA_PATH).write_bytes(content)
         with pytest.raises(ModelError, match=message):
             load_model(copy, trust=True)
     (copy / saved_model.METADATA_PATH).unlink()
@@ -202,10 +281,11 @@ def test_without_a_packaged_model_the_default_is_refused(monkeypatch):
 
 
 def test_the_default_is_the_packaged_model(tmp_path, folder, monkeypatch):
-    (tmp_path / "model_along.py").write_text(f"def model_folder(): return {str(folder)!r}")
+    (tmp_path / "model_along.py").write_text(f"def shipped(): return {str(folder)!r}, 'key'")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(saved_model, "PACKAGED", "model_along")
     assert default_model() == folder
+    assert saved_model.shipped_model() == (folder, "key")
     sys.modules.pop("model_along", None)
 
 

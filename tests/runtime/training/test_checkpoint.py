@@ -157,3 +157,21 @@ def test_the_state_file_lists_every_part(tmp_path):
     path = save(CheckpointStore(tmp_path), 1)
     listed = json.loads((path / checkpoint.STATE_FILE).read_text())["files"]
     assert set(listed) == {item.name for item in path.iterdir()} - {checkpoint.STATE_FILE}
+
+
+SHAPES = ["[]", "null", "7", "[" * 200_000, '{"state": []}', '{"files": {}}', '{"state": {"step": "7"}, "files": {}}',
+          '{"state": {"step": -1}, "files": {}}', '{"state": {"config": []}, "files": {}}',
+          '{"state": {"config": {"train": 3}}, "files": {}}', '{"state": {"best": "high"}, "files": {}}',
+          '{"state": {"walk": 1}, "files": {}}', '{"state": {}, "files": []}', '{"state": {}, "files": {"a": 3}}',
+          '{"state": {}, "files": {"state.json": {"bytes": [], "sha256": null}}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("content", SHAPES, ids=[shape[:40] for shape in SHAPES])
+def test_a_state_of_any_shape_is_passed_over(tmp_path, content):
+    """Before, a list, a nested one, or a state of other types ended in a traceback."""
+    store = CheckpointStore(tmp_path)
+    good, bad = save(store, 1), save(store, 2)
+    (bad / "state.json").write_text(content)
+    assert store.newest() == good
+    with pytest.raises(CheckpointError, match="no usable checkpoint"):
+        checkpoint.read_state(bad)
