@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any, Optional
 
 import numpy as np
@@ -143,13 +144,13 @@ def scan(packets: Iterable[Any], stream: Any, container_format: str, fps: Option
             others = max(others, float(((start or 0) + (packet.duration or 0)) * packet.time_base))
         if at is not None and at >= 0:
             last_byte = max(last_byte, at + size)
-    timeline = _timeline(kept, others, float(stream.time_base or 0), container_format, stream, fps)
+    timeline = _timeline(kept, others, container_format, stream, fps)
     return dataclasses.replace(timeline, is_broken_off=0 <= last_byte <= failed_at + _LAST_BYTES, last_byte=last_byte)
 
 
-def _timeline(
-    kept: _Packets, others_s: float, base: float, container_format: str, stream: Any, fps: Optional[float]
-) -> Timeline:
+def _timeline(kept: _Packets, others_s: float, container_format: str, stream: Any, fps: Optional[float]) -> Timeline:
+    unit = Fraction(stream.time_base or 0)
+    base = float(unit)
     pts, dts = np.array(kept.pts, np.int64), np.array(kept.dts, np.int64)
     key, entry, hidden, blank, hole = (
         np.frombuffer(flags, np.uint8).astype(bool)
@@ -176,7 +177,7 @@ def _timeline(
         new = np.diff(clock_of, prepend=-1) != 0
         starts, steps = np.flatnonzero(new), np.diff(ordered)[~new[1:]]
         usual = float(np.median(steps)) if len(steps) else 0.0
-        times = _continuous(ordered, starts, base, usual)
+        times = _continuous(ordered, starts, unit, usual)
         start_s = float(ordered[0]) * base
         if stamp_of is pts:
             shown = shown[order]
@@ -234,12 +235,17 @@ def _clocks(stamps: np.ndarray, base: float, broadcast: bool) -> np.ndarray:
     return np.cumsum(new)
 
 
-def _continuous(stamps: np.ndarray, starts: np.ndarray, base: float, usual: float) -> np.ndarray:
-    """Seconds since the first stamp; a new clock starts one usual step after the last stamp of the one before."""
+def _continuous(stamps: np.ndarray, starts: np.ndarray, unit: Fraction, usual: float) -> np.ndarray:
+    """Seconds since the first stamp; a new clock starts one usual step after the last stamp of the one before.
+
+    Multiplied before it is divided, so that each is the float64 next to the true time, on which rules of the form
+    "every 0.4 s" depend.
+    """
     times, offset = np.zeros(len(stamps)), 0.0
     for start, end in zip(starts, (*starts[1:], len(stamps))):
-        times[start:end] = (stamps[start:end] - stamps[start]) * base + offset
-        offset = times[end - 1] + usual * base
+        steps = (stamps[start:end] - stamps[start]).astype(np.float64)
+        times[start:end] = steps * unit.numerator / unit.denominator + offset
+        offset = times[end - 1] + usual * float(unit)
     return times
 
 

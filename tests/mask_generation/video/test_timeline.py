@@ -52,6 +52,12 @@ def test_an_edit_list_shows_a_part_and_nothing_is_missing(tmp_path, clip):
     assert same(frames, read(clip)[0][25:])
 
 
+def test_times_are_the_floats_next_to_the_true_ones(tmp_path):
+    path = odd_videos.write(tmp_path / "a.mp4", odd_videos.pictures(60), rate=30)
+    with VideoReader(path) as reader:
+        assert reader.timeline.times_s.tolist() == [index / 30 for index in range(60)]
+
+
 def test_a_clock_that_starts_again_goes_on(tmp_path, clip):
     once = odd_videos.copied(clip, tmp_path / "once.ts")
     (tmp_path / "twice.ts").write_bytes(2 * once.read_bytes())
