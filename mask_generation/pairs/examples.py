@@ -12,6 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -32,10 +33,12 @@ from mask_generation.pairs.align import (
     find_windows,
     measure_all,
     note_stats,
+    order_frames,
     realign,
     thumbnail_distance,
 )
 from mask_generation.pairs.outcome import ClipOutcome, GroupConfig, GroupResult, Note, Stages, new_outcome
+from mask_generation.video.picture_folder import PictureFolder
 from mask_generation.video.reader import VideoReader, sample_indices
 from mask_generation.video.types import Frame, Limits, VideoError
 from unet_industrial.records import FaceGroup, FaceImage
@@ -114,6 +117,7 @@ def _samples(
             reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
             raise VideoError(original.path, "too_short", reason)
         usable = find_windows(original, usable, config.limits, note)
+        usable = order_frames(original, usable, config.limits, note)
     indices = sample_indices(common_length(original.frames, usable), config.frames)
     note(original.name)
     tracks = find_people(original, config, detector, indices, fps, stages)
@@ -226,7 +230,9 @@ class _Follower:
 
     def __init__(self, fake: FakeWork, path: str, limits: Limits, indices: Sequence[int]) -> None:
         wanted = [frame for frame in map(fake.frame_of, indices) if frame is not None]
-        self.reader = VideoReader(path, limits, one_size=True)
+        self.reader: VideoReader | PictureFolder = (
+            PictureFolder(path) if os.path.isdir(path) else VideoReader(path, limits, one_size=True)
+        )
         self._frames = self.reader.frames(wanted)
         self._last: Optional[Frame] = None
 
