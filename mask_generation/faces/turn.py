@@ -11,8 +11,8 @@ import numpy as np
 from mask_generation.faces.detector import FaceDetector
 from mask_generation.video.types import Frame
 
-# What MTCNN gives faces that stand upright (medians of 14 clips: .996 to 1); on their side or head it finds some, too,
-# with .93 to .97, and crops and masks of those are worth nothing.
+# What MTCNN gives faces that stand upright (medians of six clips: .996 to 1); on their side or head it finds some, too,
+# with .93 to .97 (four clips), and crops and masks of those are worth nothing.
 SURE_SCORE = 0.98
 FEW_SHARE = 0.5  # of the frames with a sure face, below which other turns are tried
 TRIED_FRAMES = 5

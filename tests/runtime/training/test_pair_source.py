@@ -242,17 +242,19 @@ def test_impossible_shares_are_refused(records, shares, message):
         pair_source.PairSource(config(None, records=records, shares=shares))
 
 
-def test_a_damaged_record_is_named(records, tmp_path):
-    from unet_industrial.record_files import index_files
+def test_a_record_damaged_meanwhile_is_named(records, tmp_path):
+    from unet_industrial.record_files import RecordFileError, index_files
 
     name = drawn_records.write(tmp_path / "bad" / "train-0.tfrecord", [drawn_records.group(1, side=64)])
+    source = pair_source.PairSource(config(None, records={"bad": str(tmp_path / "bad")}, mix=PLAIN))
     index = index_files([name])
     with open(name, "r+b") as stream:
         stream.seek(int(index.offset[0]) + int(index.length[0]) // 2)
         stream.write(b"\0" * 64)
-    source = pair_source.PairSource(config(None, records={"bad": str(tmp_path / "bad")}, mix=PLAIN))
-    with pytest.raises(tf.errors.OpError):
+    with pytest.raises((tf.errors.OpError, RecordFileError)):
         batches(source, 0, 1)
     assert name in source.find_damage(range(4))
+    with pytest.raises(RecordFileError, match="train-0"):
+        pair_source.PairSource(config(None, records={"bad": str(tmp_path / "bad")}, mix=PLAIN))
     good = pair_source.PairSource(config(None, records=records, mix=PLAIN))
     assert good.find_damage(range(40)) is None
