@@ -22,6 +22,7 @@ import numpy as np
 from mask_generation.datasets.base import ClipGroup
 from mask_generation.faces import turn
 from mask_generation.faces.detector import Box, CropGeometry, FaceDetector, crop_geometry
+from mask_generation.faces.people import is_face
 from mask_generation.faces.tracker import FaceTracker, Track
 from mask_generation.masks.base import MaskSequence
 from mask_generation.masks.registry import get_recipe
@@ -217,10 +218,11 @@ def _turn_of(
 
 
 def _is_person(track: Track, wanted: set[int]) -> bool:
-    """Whether a track is worth examples. In a long clip a person's track breaks at cuts and between samples far apart,
-    so a short one counts if the detector is sure of it."""
+    """Whether a track is a face and worth examples. In a long clip a person's track breaks at cuts and between samples
+    far apart, so a short one counts if the detector is sure of it."""
     seen = len(wanted.intersection(track.indices))
-    return seen > 0 and (seen >= PRESENCE * len(wanted) or float(np.mean(track.scores)) >= SURE_SCORE)
+    often = seen >= PRESENCE * len(wanted) or float(np.mean(track.scores)) >= SURE_SCORE
+    return seen > 0 and often and is_face(track)
 
 
 class _Follower:
