@@ -17,6 +17,9 @@ from typing import Any, Optional
 from mask_generation import shards
 from mask_generation.datasets.base import SPLITS, Inventory, is_picture
 from mask_generation.datasets.splits import components, leaks
+from mask_generation.pairs.align import larger_than, measure, note_longer
+from mask_generation.pairs.frame_order import LENGTH_TOLERANCE
+from mask_generation.pairs.outcome import ClipOutcome, new_outcome
 from mask_generation.parallel import processes
 from mask_generation.video.photo import read_picture
 from mask_generation.video.reader import VideoReader
@@ -24,6 +27,7 @@ from mask_generation.video.types import TIMEOUT, UNREADABLE, Limits, VideoError
 
 FILE_LIMIT_S = 900.0  # for reading one file to its end
 CHECKS = ("list", "open", "read")
+_ABOUT = 0.02  # share by which lengths that headers give may be off
 _KINDS = {"missing": "missing", "original_missing": "unpaired", "split_leak": "dropped"}
 COUNTS = ("found", "missing", "unpaired", "broken", "dropped", *SPLITS)
 
@@ -34,8 +38,8 @@ class Part:
 
     Attributes:
         found: on disk; missing: named by the data set's own list, but not there; unpaired: fakes whose original is not
-            there; broken: cannot be opened (or read); dropped: left out so that nobody is in two splits.
-        train, val, test: what will be used, broken ones included.
+            there; broken: cannot be opened, or not to their end; dropped: left out so that nobody is in two splits.
+        train, val, test: what will be used: not what cannot be opened, nor fakes of such an original.
         bytes: of what was found.
     """
 
@@ -56,13 +60,18 @@ class Part:
 
 @dataclasses.dataclass
 class Audit:
-    """All of it; `ok` unless somebody is in two splits or there is nothing to use."""
+    """All of it; `ok` unless somebody is in two splits or there is nothing to use.
+
+    Attributes:
+        problems: clips that are not used, or not to their end; remarks: pairs that are used, though not as they are.
+    """
 
     source: str
     split: str
     check: str
     parts: list[Part]
     problems: list[dict[str, str]]
+    remarks: list[dict[str, str]]
     leaks: list[dict[str, Any]]
     groups: int
     components: int
@@ -77,12 +86,12 @@ class Audit:
         return {"ok": self.ok, **dataclasses.asdict(self)}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Clip:
-    name: str
-    path: str
-    part: tuple[str, str, str, int]
-    split: str
+    """A clip to look into, and what was seen of it; `original` is None for an original."""
+
+    seen: ClipOutcome
+    original: Optional[str]
 
 
 def audit(
@@ -97,8 +106,8 @@ def audit(
     """Count, and look into every file.
 
     Args:
-        check: `list` looks at names only, `open` opens every file, `read` reads it to its end without decoding, which
-            finds files that were cut short.
+        check: `list` looks at names only; `open` opens every file and believes its header; `read` looks at all that is
+            there, as `generate` will, without decoding it. Both compare the two of a pair.
         progress: called for each file looked into.
     """
     parts: dict[tuple[str, str, str, int], Part] = {}
@@ -116,17 +125,28 @@ def audit(
             row.bytes += _size(problem.path)
         problems.append({"name": problem.name, "path": problem.path, "state": problem.state, "reason": problem.reason})
     clips = list(_clips(inventory))
-    errors = _look_into([clip.path for clip in clips], check, limits or Limits(), threads, progress)
-    for number, clip in enumerate(clips):
-        error = errors.get(number)
-        row = part(clip.part)
+    looked = _look_into([clip.seen.path for clip in clips], check, limits or Limits(), threads, progress)
+    for number, found in looked.items():
+        facts = ("state", "reason", "width", "height", "frames", "failed_frames")
+        clips[number].seen = dataclasses.replace(clips[number].seen, **{name: getattr(found, name) for name in facts})
+    originals = {clip.seen.path: clip.seen for clip in clips if clip.original is None}
+    remarks: list[dict[str, str]] = []
+    for clip in clips:
+        seen = clip.seen
+        row = part((seen.dataset, seen.method, seen.compression, seen.label))
         row.found += 1
-        row.bytes += _size(clip.path)
-        if clip.split in SPLITS:
-            setattr(row, clip.split, getattr(row, clip.split) + 1)
-        if error is not None:
-            row.broken += 1
-            problems.append({"name": clip.name, "path": clip.path, "state": error.state, "reason": error.reason})
+        row.bytes += _size(seen.path)
+        broken = seen.state != "ok"
+        row.broken += broken
+        if clip.original in originals and seen.usable:
+            _compare(originals[clip.original], seen, exact=check == "read")
+        if seen.split in SPLITS and seen.usable:
+            setattr(row, seen.split, getattr(row, seen.split) + 1)
+        line = {"name": seen.name, "path": seen.path, "state": seen.state, "reason": seen.reason}
+        if broken or not seen.usable:
+            problems.append(line)
+        elif seen.reason:
+            remarks.append(line)
     root = components(inventory.groups)
     sizes = collections.Counter(group.identity for group in inventory.groups)
     return Audit(
@@ -135,6 +155,7 @@ def audit(
         check=check,
         parts=[parts[key] for key in sorted(parts)],
         problems=sorted(problems, key=lambda row: row["name"]),
+        remarks=sorted(remarks, key=lambda row: row["name"]),
         leaks=leaks(inventory.groups),
         groups=len(inventory.groups),
         components=len(set(root.values())),
@@ -148,9 +169,9 @@ def _clips(inventory: Inventory) -> Iterable[_Clip]:
     for group in inventory.groups:
         if group.original is not None and group.original not in seen:  # Celeb-DF lists some for two sides
             seen.add(group.original)
-            yield _Clip(group.name, group.original, (group.dataset, group.method, group.compression, 0), group.split)
+            yield _Clip(new_outcome(group), None)
         for fake in group.fakes:
-            yield _Clip(fake.name, fake.path, (group.dataset, fake.method, fake.compression, 1), group.split)
+            yield _Clip(new_outcome(group, fake), group.original or "")
 
 
 def _size(path: str) -> int:
@@ -162,8 +183,8 @@ def _size(path: str) -> int:
 
 def _look_into(
     paths: Sequence[str], check: str, limits: Limits, count: int, progress: Callable[[], None]
-) -> dict[int, VideoError]:
-    """{number of the path: what is wrong with it}, in processes: a file may kill, or keep, whoever reads it.
+) -> dict[int, ClipOutcome]:
+    """{number of the path: what was seen of it}, in processes: a file may kill, or keep, whoever reads it.
 
     Raises:
         ParallelError: processes cannot start.
@@ -177,14 +198,13 @@ def _look_into(
     jobs = list(enumerate(paths))
     for (number, path), answer in processes.run(jobs, work, count, lambda job: FILE_LIMIT_S, lambda job, answer: None):
         progress()
+        found[number] = answer.content if answer.kind == processes.DONE else _blank(path)
         if answer.kind == processes.LATE:
-            found[number] = VideoError(path, TIMEOUT, f"took longer than {FILE_LIMIT_S:g} s")
+            found[number].fail(TIMEOUT, f"took longer than {FILE_LIMIT_S:g} s")
         elif answer.kind == processes.DIED:
-            found[number] = VideoError(path, UNREADABLE, f"the process that read it ended ({answer.content})")
+            found[number].fail(UNREADABLE, f"the process that read it ended ({answer.content})")
         elif answer.kind == processes.BUG:
-            found[number] = VideoError(path, UNREADABLE, f"unexpected error: {answer.content[0]}"[:300])
-        elif answer.content is not None:
-            found[number] = answer.content
+            found[number].fail(UNREADABLE, f"unexpected error: {answer.content[0]}"[:300])
     return found
 
 
@@ -192,26 +212,49 @@ def _quiet() -> None:
     logging.getLogger("libav").setLevel(logging.CRITICAL)  # its findings about a file are in the file's row
 
 
-def _look_at(check: str, limits: Limits, _: None, job: tuple[int, str]) -> Optional[VideoError]:
+def _look_at(check: str, limits: Limits, _: None, job: tuple[int, str]) -> ClipOutcome:
     return _look(job[1], check, limits)
 
 
-def _look(path: str, check: str, limits: Limits) -> Optional[VideoError]:
-    if check == "list":
-        return None
+def _blank(path: str) -> ClipOutcome:
+    return ClipOutcome(path, path, "", "", "", "", "", "", 0)
+
+
+def _look(path: str, check: str, limits: Limits) -> ClipOutcome:
+    """State of a file, and size and length where they are known."""
+    seen = _blank(path)
     try:
         if is_picture(path):  # to open one is to read it
             read_picture(path, limits)
-            return None
-        with VideoReader(path, limits) as reader:
-            if check == "read":
-                reader.timeline  # noqa: B018  every packet is looked at
-            problem = reader.stats.problem
+        elif check == "read":
+            measure(path, seen, limits)
+        else:
+            with VideoReader(path, limits) as reader:
+                info = reader.info
+            seen.width, seen.height = info.width, info.height
+            # Of a fragmented file the header counts the first fragment, of a trimmed one what is not shown too.
+            seen.frames = round(info.duration_s * info.fps) if info.duration_s and info.fps else info.frames or 0
     except VideoError as error:
-        return error
-    if problem:
-        return VideoError(path, "partial", problem)
-    return None
+        seen.fail(error.state, error.reason)
+    return seen
+
+
+def _compare(original: ClipOutcome, fake: ClipOutcome, exact: bool) -> None:
+    """Put into the fake's row what `generate` will meet in the pair, as far as it is seen without decoding."""
+    if not original.usable:
+        fake.fail("original_failed", f"original: {original.reason}")
+        return
+    if exact and original.width and fake.width:
+        larger = larger_than((original.height, original.width), (fake.height, fake.width))
+        if larger:
+            fake.fail("unaligned", larger)
+            return
+    frames = original.frames
+    if frames and fake.frames and (exact or abs(frames - fake.frames) > max(LENGTH_TOLERANCE, _ABOUT * frames)):
+        note_longer(original, fake)
+        if frames - fake.frames > LENGTH_TOLERANCE:
+            shorter = f"{frames - fake.frames} frames shorter than its original's {frames}"
+            fake.remark(f"{shorter}: generate will look whether it ends early or lost frames on the way")
 
 
 def audit_records(folder: Path, progress: Callable[[], None] = lambda: None) -> tuple[list[str], list[dict[str, Any]]]:
@@ -272,14 +315,19 @@ def table(result: Audit, most_problems: int = 20) -> str:
     else:
         lines += ["", "Nothing that could be used."]
     lines += [f"note: {note}" for note in result.notes]
-    if result.problems:
-        counts = collections.Counter(row["state"] for row in result.problems)
-        lines += ["", "not usable: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]
-        lines += [f"  {row['state']:<17} {row['name']}: {row['reason']}" for row in result.problems[:most_problems]]
-        if len(result.problems) > most_problems:
-            lines.append(f"  … and {len(result.problems) - most_problems} more, see --json")
+    for title, lines_of in (("not usable, or not to the end", result.problems), ("used all the same", result.remarks)):
+        lines += _row_lines(title, lines_of, most_problems)
     lines += ["", *leak_lines(result.leaks)]
     return "\n".join(lines)
+
+
+def _row_lines(title: str, rows: Sequence[dict[str, str]], most: int) -> list[str]:
+    if not rows:
+        return []
+    counts = collections.Counter(row["state"] for row in rows)
+    lines = ["", f"{title}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]
+    lines += [f"  {row['state']:<17} {row['name']}: {row['reason']}" for row in rows[:most]]
+    return [*lines, f"  … and {len(rows) - most} more, see --json"] if len(rows) > most else lines
 
 
 def leak_lines(found: Sequence[dict[str, Any]], most: int = 20) -> list[str]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from absl import flags
 
 from mask_generation import cli
+from mask_generation.audit import leak_lines
 from mask_generation.commands.flags import define_data_flags, inventory_from_flags
 from mask_generation.datasets.base import DatasetError
+from mask_generation.datasets.splits import leaks
 from mask_generation.given_face import GivenFaceError
 from mask_generation.pairs.outcome import FAILED, GroupConfig
 from mask_generation.pipeline import (
@@ -64,6 +66,9 @@ def main(arguments: list[str]) -> int:
             config = dataclasses.replace(config, shard_groups=PICTURES_A_SHARD)
     for text in inventory.notes:
         print(f"note: {text}", file=sys.stderr)
+    shared = leaks(inventory.groups)
+    if shared:
+        print("\n".join(leak_lines(shared, most=5)), file=sys.stderr)
     if flags.FLAGS.overwrite:
         clear(config.output_dir)
     with Progress(inventory.clips()) as progress:

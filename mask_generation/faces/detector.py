@@ -13,6 +13,9 @@ from unet_industrial.config import FACE_MARGIN
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as the viewer sees them
 DARK, LIT = 70.0, 100.0  # mean grey level of a picture too dark for the detector, and the one it is brightened to
 CROP_SIZE_PX = 256
+PATCH_PX = 48  # what MTCNN's last network looks at
+# A box as it is, then moved right, left, down, up and scaled: shares of its side, and factors.
+VIEWS = ((0, 0, 1), (0.1, 0, 1), (-0.1, 0, 1), (0, 0.1, 1), (0, -0.1, 1), (0, 0, 0.85), (0, 0, 1.18))
 
 
 class Box(NamedTuple):
@@ -53,11 +56,16 @@ class Box(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detection:
-    """A face: its box, the detector's score in [0, 1], and (5,2) float32 points x, y in the order of `LANDMARKS`."""
+    """A face: its box, the detector's score in [0, 1], and (5,2) float32 points x, y in the order of `LANDMARKS`.
+
+    `certainty`, in [0, 1], is a second opinion on whether it is a face at all, where the detector has one: a score says
+    how well the best of many boxes fits, and the best box of an arm may fit well.
+    """
 
     box: Box
     score: float
     landmarks: np.ndarray
+    certainty: Optional[float] = None
 
 
 class FaceDetector(Protocol):
@@ -116,7 +124,8 @@ class MtcnnDetector:
         long_side = max(rgb.shape[:2])
         if not found and self.retry_size and long_side > self.working_size:
             found = self._detect_at(rgb, self.retry_size)
-        return found
+        certainties = self._certainties(rgb, [face.box for face in found])
+        return [dataclasses.replace(face, certainty=value) for face, value in zip(found, certainties)]
 
     def _detect_at(self, rgb: np.ndarray, size: int) -> list[Detection]:
         network = self._load()
@@ -139,13 +148,11 @@ class MtcnnDetector:
         """
         if not boxes:
             return []
-        self._load()
         squares = [crop_geometry(box, 1.0) for box in boxes]
-        patches = np.stack([_lit(square.crop(rgb, 48)) for square in squares]).astype(np.float32)
-        offsets, points, scores = (output.numpy() for output in self._last_net((patches - 127.5) / 128))
+        offsets, points, scores = self._look_again([_lit(square.crop(rgb, PATCH_PX)) for square in squares])
         found: list[Optional[Detection]] = []
         height, width = rgb.shape[:2]
-        for square, offset, point, score in zip(squares, offsets, points, scores[:, 1]):
+        for square, offset, point, score in zip(squares, offsets, points, scores):
             if score < self.keep_score:
                 found.append(None)
                 continue
@@ -157,6 +164,32 @@ class MtcnnDetector:
             box = Box(*corners.tolist())
             found.append(Detection(box, float(score), np.stack([xs, ys], 1).astype(np.float32)) if box.area else None)
         return found
+
+    def _look_again(self, patches: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The last network on N (48,48,3) uint8 patches: (N,4) offsets and (N,10) points, in shares of a patch, and
+        (N,) scores."""
+        self._load()
+        scaled = (np.stack(patches).astype(np.float32) - 127.5) / 128
+        offsets, points, scores = (output.numpy() for output in self._last_net(scaled))
+        return offsets, points, scores[:, 1]
+
+    def _certainties(self, rgb: np.ndarray, boxes: list[Box]) -> list[float]:
+        """The last network's mean score over VIEWS of each box: a face stays one when it is moved, scaled, mirrored or
+        blurred a little; what passes for one at just one place does not."""
+        if not boxes:
+            return []
+        patches = []
+        for box in boxes:
+            square = crop_geometry(box, 1.0)
+            for right, down, size in VIEWS:
+                side = max(round(square.side * size), 1)
+                away = (square.side - side) / 2
+                x0, y0 = square.x0 + right * square.side + away, square.y0 + down * square.side + away
+                patches.append(_lit(CropGeometry(round(x0), round(y0), side).crop(rgb, PATCH_PX)))
+            plain = patches[-len(VIEWS)]
+            patches += [np.ascontiguousarray(plain[:, ::-1]), cv2.GaussianBlur(plain, (0, 0), 1.0)]
+        scores = self._look_again(patches)[2].reshape(len(boxes), -1)
+        return [float(value) for value in scores.mean(axis=1)]
 
 
 def _lit(rgb: np.ndarray) -> np.ndarray:

@@ -7,17 +7,21 @@ boxes it expects, which costs a hundredth; where that fails, it detects again at
 from __future__ import annotations
 
 import dataclasses
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import cv2
 import numpy as np
 
+from mask_generation.faces import appearance
 from mask_generation.faces.detector import Box, Detection, FaceDetector
 from mask_generation.video.types import Frame
 
 PATIENCE_S = 0.1  # after a detection without an expected face, before the next one
 MIN_IOU = 0.25  # less overlap and it is another face, unless it is close and of the same size
 SAME_FACE_IOU = 0.5  # two tracks that overlap more have run into one face
+OTHER_LOOKS = 0.6  # distance of appearance above which a face after a longer gap is another person's
+OTHER_AFTER_S = 0.3  # what counts as a longer gap: light does not change so fast
+MOST_LOOKS = 32  # appearances kept of a track
 CUT_LEVEL = 40.0  # mean grey difference of two thumbnails that distinguishes a cut from a movement
 
 
@@ -33,9 +37,21 @@ class TrackedFace:
         return self.detection.box
 
 
+class _Sighting(NamedTuple):
+    """A face of the frame just read, the track it continues, and what its head looks like where that was measured."""
+
+    track: Track
+    face: Detection
+    look: Optional[np.ndarray] = None
+
+
 @dataclasses.dataclass
 class Track:
-    """One person over time: parallel lists, one entry for each frame in which the face was seen."""
+    """One person over time: parallel lists, one entry for each frame in which the face was seen.
+
+    Beside them, of full detections only: `looks`, at most MOST_LOOKS appearances of the head spread over the track, and
+    `certainties` (see `Detection.certainty`).
+    """
 
     id: int
     indices: list[int] = dataclasses.field(default_factory=list)
@@ -44,6 +60,9 @@ class Track:
     scores: list[float] = dataclasses.field(default_factory=list)
     landmarks: list[np.ndarray] = dataclasses.field(default_factory=list)
     detected: int = 0  # how often a full detection, not only a refinement, saw it
+    looks: list[np.ndarray] = dataclasses.field(default_factory=list, repr=False)
+    certainties: list[float] = dataclasses.field(default_factory=list, repr=False)
+    _look_every: int = dataclasses.field(default=1, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,12 +72,24 @@ class Track:
         """Mean area of the boxes, in square pixels."""
         return float(np.mean([box.area for box in self.boxes]))
 
-    def append(self, frame: Frame, face: Detection, detected: bool) -> None:
+    @property
+    def certainty(self) -> float:
+        """How sure the detector was of a face, in [0, 1]: the median over the track of its certainty where it states
+        one, else of its scores."""
+        return float(np.median(self.certainties or self.scores))
+
+    def append(self, frame: Frame, face: Detection, detected: bool, look: Optional[np.ndarray] = None) -> None:
         self.indices.append(frame.index)
         self.times_s.append(frame.time_s)
         self.boxes.append(face.box)
         self.scores.append(face.score)
         self.landmarks.append(face.landmarks)
+        if look is not None and self.detected % self._look_every == 0:
+            self.looks.append(look)
+            if len(self.looks) > MOST_LOOKS:
+                self.looks, self._look_every = self.looks[::2], 2 * self._look_every
+        if face.certainty is not None:
+            self.certainties.append(face.certainty)
         self.detected += detected
 
     def expected(self, time_s: float, frame_size: tuple[int, int]) -> Box:
@@ -131,9 +162,9 @@ class FaceTracker:
         full = due or (not certain and waited)
         if full:
             pairs = self._detect(frame)
-        for track, face in pairs:
-            track.append(frame, face, full)
-        faces = [TrackedFace(track.id, face) for track, face in pairs]
+        for track, face, look in pairs:
+            track.append(frame, face, full, look)
+        faces = [TrackedFace(track.id, face) for track, face, _ in pairs]
         return sorted(faces, key=lambda face: -face.box.area)
 
     def tracks(self, min_detections: int = 1) -> list[Track]:
@@ -155,44 +186,47 @@ class FaceTracker:
         before, self._thumbnail = self._thumbnail, grey.astype(np.float32)
         return before is not None and float(np.abs(self._thumbnail - before).mean()) > CUT_LEVEL
 
-    def _detect(self, frame: Frame) -> list[tuple[Track, Detection]]:
+    def _detect(self, frame: Frame) -> list[_Sighting]:
         self.detections += 1
         self._last_detection_s = frame.time_s
         faces = self._detector.detect(frame.rgb)
-        pairs: list[tuple[Track, Detection]] = []
+        pairs: list[_Sighting] = []
         free = list(range(len(faces)))
-        candidates = sorted(
-            (
-                (_closeness(track, frame, face.box), t, f)
-                for t, track in enumerate(self._live)
-                for f, face in enumerate(faces)
-            ),
-            reverse=True,
+        looks = [appearance.colours(frame.rgb, face.box) for face in faces]
+        candidates = (
+            (_closeness(track, frame, face.box), _unlike(track, frame, look), t, f)
+            for t, track in enumerate(self._live)
+            for f, (face, look) in enumerate(zip(faces, looks))
         )
+        likely = [
+            (closeness - unlike, t, f)
+            for closeness, unlike, t, f in candidates
+            if closeness > 0 and unlike < OTHER_LOOKS
+        ]
         taken: set[int] = set()
-        for closeness, t, f in sorted(candidates, reverse=True):
-            if closeness > 0 and t not in taken and f in free:
+        for _, t, f in sorted(likely, reverse=True):
+            if t not in taken and f in free:
                 taken.add(t)
                 free.remove(f)
-                pairs.append((self._live[t], faces[f]))
+                pairs.append(_Sighting(self._live[t], faces[f], looks[f]))
         for f in free:
             track = Track(id=len(self._tracks))
             self._tracks.append(track)
             self._live.append(track)
-            pairs.append((track, faces[f]))
+            pairs.append(_Sighting(track, faces[f], looks[f]))
         return pairs
 
-    def _refine(self, frame: Frame) -> tuple[list[tuple[Track, Detection]], bool]:
+    def _refine(self, frame: Frame) -> tuple[list[_Sighting], bool]:
         """Faces near where they are expected, and whether that is all: none lost, no two run into one."""
         self.refinements += 1
         expected = [track.expected(frame.time_s, frame.rgb.shape[:2]) for track in self._live]
         found = self._detector.refine(frame.rgb, expected)
-        pairs: list[tuple[Track, Detection]] = []
+        pairs: list[_Sighting] = []
         for track, box, face in zip(self._live, expected, found):
             if face is None or face.box.iou(box) < MIN_IOU:
                 continue
-            if all(face.box.iou(other.box) <= SAME_FACE_IOU for _, other in pairs):
-                pairs.append((track, face))
+            if all(face.box.iou(other.face.box) <= SAME_FACE_IOU for other in pairs):
+                pairs.append(_Sighting(track, face))
         return pairs, len(pairs) == len(self._live)
 
 
@@ -207,3 +241,10 @@ def _closeness(track: Track, frame: Frame, box: Box) -> float:
     distance = float(np.hypot(*np.subtract(box.centre, expected.centre))) / side
     allowed = min(0.5 + (frame.time_s - track.times_s[-1]), 1.5)  # face widths; people walk, cameras pan
     return 1 - distance / allowed if 0.6 < ratio < 1.7 and distance < allowed else 0.0
+
+
+def _unlike(track: Track, frame: Frame, look: Optional[np.ndarray]) -> float:
+    """Distance of appearance to a track that was last seen longer ago, in [0, 1]; 0 where nothing can be said."""
+    if look is None or not track.looks or frame.time_s - track.times_s[-1] <= OTHER_AFTER_S:
+        return 0.0
+    return float(appearance.distance(look, np.stack(track.looks[-3:])).min())

@@ -6,9 +6,9 @@ at another frame rate; DeepFakeDetection loses frames throughout. Pairs go by fr
 aligned is reported, not guessed.
 
 First the clips of a group against each other (how long each is, where a crop was cut), then frames (which belong
-together, from thumbnails). Decoding is what this stage spends its time on, so nothing is decoded that need not be:
-whether equal indices fit is seen on the sampled frames when they are read anyway, and only a fake that is shorter than
-its original and does not fit is read in full, to find out which frames were dropped.
+together, from thumbnails; `frame_order`). Decoding is what this stage spends its time on, so nothing is decoded that
+need not be: of clips of equal length, whether equal indices fit is seen on the sampled frames when they are read
+anyway, and only a fake that is shorter than its original, or as long in time with other frames, is read in full.
 """
 
 from __future__ import annotations
@@ -20,39 +20,23 @@ import cv2
 import numpy as np
 
 from mask_generation.datasets.base import FakeClip
+from mask_generation.pairs.frame_order import (
+    LENGTH_TOLERANCE,
+    MAX_DISTANCE,
+    WORTH_LEVEL,
+    AlignmentError,
+    Timeline,
+    align_frames,
+    by_time,
+    signature,
+)
 from mask_generation.pairs.outcome import ClipOutcome, Note
+from mask_generation.video.picture_folder import PictureFolder
 from mask_generation.video.reader import VideoReader, sample_indices
 from mask_generation.video.types import Limits, VideoError
 
-SIGNATURE_HW = (18, 32)  # a frame as a grey thumbnail, for comparing whole clips
-MAX_DISTANCE = 24.0  # mean grey difference of thumbnails above which two clips do not show the same
-CLEAR_GAIN = 0.75  # another frame order must lower the distance to this share before it is believed
-WORTH_LEVEL = 1.0  # and the distance at equal indices must be at least this many grey levels
 IDENTICAL_LEVEL = 0.05  # mean difference in grey levels below which two frames count as the same
 SHORT_SHARE = 2 / 3  # a fake of which less has a frame of the original is reported as partial
-
-
-class AlignmentError(Exception):
-    """The pair does not fit together; the message says how."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Timeline:
-    """Frames of a fake in the original.
-
-    Attributes:
-        original_of: (N,) index of the original's frame for each frame of the fake; -1 where there is none.
-        kind: `same_index`, `dropped_frames`.
-        distance: mean grey difference of the aligned thumbnails, a check on the whole.
-    """
-
-    original_of: np.ndarray
-    kind: str
-    distance: float
-
-    def fake_of(self) -> dict[int, int]:
-        """{original's index: fake's index}."""
-        return {int(o): f for f, o in enumerate(self.original_of) if o >= 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +58,7 @@ class FakeWork:
 
     Attributes:
         timeline: {original's frame: its frame}; None: the same index.
+        ordered: whether that was weighed on all frames, before the sampled ones were read.
         window: the part of the original's picture that it shows.
         distances: of the sampled frames' thumbnails from the original's.
         same_frames, seen_frames: sampled frames equal to the original's, and all; no_mask_frames: without an
@@ -83,6 +68,7 @@ class FakeWork:
     clip: FakeClip
     outcome: ClipOutcome
     timeline: Optional[dict[int, int]] = None
+    ordered: bool = False
     window: Optional[Window] = None
     distances: list[float] = dataclasses.field(default_factory=list)
     same_frames: int = 0
@@ -114,7 +100,7 @@ def measure(path: str, outcome: ClipOutcome, limits: Limits) -> Optional[float]:
     return info.fps
 
 
-def note_stats(outcome: ClipOutcome, reader: VideoReader) -> None:
+def note_stats(outcome: ClipOutcome, reader: VideoReader | PictureFolder) -> None:
     """Put what went wrong while reading into a clip's row."""
     outcome.failed_frames = max(outcome.failed_frames, reader.stats.failed + reader.stats.corrupt)
     if reader.stats.partial:
@@ -139,12 +125,6 @@ def measure_all(
             measure(fake.clip.path, fake.outcome, limits)
         except VideoError as error:
             fake.outcome.fail(error.state, error.reason)
-            continue
-        common = min(original.frames, fake.outcome.frames)
-        if common < SHORT_SHARE * fake.outcome.frames:
-            fake.outcome.note_partial(
-                f"its original has only {original.frames} frames, so {common} of its {fake.outcome.frames} can be used"
-            )
     return [fake for fake in fakes if fake.outcome.usable], fps
 
 
@@ -189,6 +169,61 @@ def thumbnail_distance(original: np.ndarray, copy: np.ndarray) -> float:
     return float(cv2.absdiff(own, other).mean())
 
 
+def order_frames(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: Note) -> list[FakeWork]:
+    """Weigh which frames of its original those of each fake of another length are; returns the usable fakes.
+
+    A fake that is shorter, or as long in time with other frames, is read in full for that; its row says what came of
+    it.
+    """
+    seen: dict[tuple[int, ...], np.ndarray] = {}
+    original_s: Optional[np.ndarray] = None
+    for fake in fakes:
+        outcome = fake.outcome
+        if abs(outcome.frames - original.frames) <= LENGTH_TOLERANCE:
+            continue
+        try:
+            note(fake.clip.name)
+            fake_s = _shown_s(outcome, limits)
+            note(original.name)
+            original_s = _shown_s(original, limits) if original_s is None else original_s
+            timed = by_time(original.frames, outcome.frames, original_s, fake_s)
+            if outcome.frames < original.frames or timed is not None:
+                _take(_full_timeline(original, fake, limits, note, seen, original_s, fake_s), fake)
+                fake.ordered = True
+            else:
+                note_longer(original, outcome)
+        except VideoError as error:
+            outcome.fail(error.state, error.reason)
+        except AlignmentError as error:
+            outcome.fail("unaligned", str(error))
+    return [fake for fake in fakes if fake.outcome.usable]
+
+
+def note_longer(original: ClipOutcome, fake: ClipOutcome) -> None:
+    """Say in a fake's row that its original ends before it."""
+    if original.frames < SHORT_SHARE * fake.frames:
+        fake.note_partial(
+            f"its original has only {original.frames} frames, so {original.frames} of its {fake.frames} can be used"
+        )
+    elif fake.frames > original.frames + LENGTH_TOLERANCE:
+        more = fake.frames - original.frames
+        fake.remark(f"{more} frames longer than its original's {original.frames}, which are not used")
+
+
+def _take(timeline: Timeline, fake: FakeWork) -> None:
+    outcome = fake.outcome
+    outcome.alignment, outcome.alignment_distance = timeline.kind, timeline.distance
+    fake.timeline = None if timeline.kind == "same_index" else timeline.fake_of()
+    if timeline.note:
+        outcome.remark(timeline.note)
+
+
+def _shown_s(outcome: ClipOutcome, limits: Limits) -> np.ndarray:
+    """(N,) when each frame of a clip is shown, in seconds."""
+    with VideoReader(outcome.path, limits) as reader:
+        return reader.timeline.times_s
+
+
 def realign(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: Note) -> list[FakeWork]:
     """Judge the alignment at equal indices by the sampled frames, and look for dropped frames where it does not fit.
 
@@ -197,16 +232,14 @@ def realign(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: 
     """
     again = []
     for fake in fakes:
-        if not fake.outcome.usable or not fake.distances:
+        if not fake.outcome.usable or not fake.distances or fake.ordered:
             continue
         outcome, distance = fake.outcome, float(np.mean(fake.distances))
         outcome.alignment, outcome.alignment_distance = "same_index", distance
         try:
             if distance >= WORTH_LEVEL and outcome.frames < original.frames:
-                timeline = _full_timeline(original, fake, limits, note)
-                outcome.alignment, outcome.alignment_distance = timeline.kind, timeline.distance
-                if timeline.kind != "same_index":
-                    fake.timeline = timeline.fake_of()
+                _take(_full_timeline(original, fake, limits, note, {}), fake)
+                if fake.timeline is not None:
                     again.append(fake)
             elif distance > MAX_DISTANCE:
                 raise AlignmentError(
@@ -220,82 +253,39 @@ def realign(original: ClipOutcome, fakes: list[FakeWork], limits: Limits, note: 
     return again
 
 
-def _full_timeline(original: ClipOutcome, fake: FakeWork, limits: Limits, note: Note) -> Timeline:
+def _full_timeline(
+    original: ClipOutcome,
+    fake: FakeWork,
+    limits: Limits,
+    note: Note,
+    seen: dict[tuple[int, ...], np.ndarray],
+    original_s: Optional[np.ndarray] = None,
+    fake_s: Optional[np.ndarray] = None,
+) -> Timeline:
+    """All frames of a fake against all of its original.
+
+    Args:
+        seen: {size of a fake's picture: the original's thumbnails}, filled as it goes.
+    """
     note(fake.clip.name)
     with VideoReader(fake.clip.path, limits, one_size=True) as reader:
         rows, shape = [], (0, 0)
         for grey in reader.greys():
             shape = grey.shape[:2]
-            rows.append(signature(grey))
+            rows.append(signature(grey, fine=True))
     note(original.name)
-    with VideoReader(original.path, limits, one_size=True) as reader:
-        seen = [signature(grey, shape) for grey in reader.greys()]
-    return align_frames(np.stack(seen), np.stack(rows))
+    if rows and shape not in seen:
+        with VideoReader(original.path, limits, one_size=True) as reader:
+            seen[shape] = np.stack([signature(grey, shape, fine=True) for grey in reader.greys()])
+    return align_frames(seen.get(shape, np.zeros(0)), np.stack(rows), original_s, fake_s)
 
 
-def signature(grey: np.ndarray, centre_hw: Optional[tuple[int, int]] = None) -> np.ndarray:
-    """(H,W) uint8 → `SIGNATURE_HW` uint8 thumbnail, of the central `centre_hw` pixels where the frame is larger."""
-    height, width = grey.shape
-    h, w = centre_hw or (height, width)
-    top, left = max(height - h, 0) // 2, max(width - w, 0) // 2
-    return cv2.resize(grey[top : top + h, left : left + w], SIGNATURE_HW[::-1], interpolation=cv2.INTER_AREA)
-
-
-def align_frames(original: np.ndarray, fake: np.ndarray) -> Timeline:
-    """Match a fake's frames to its original's, in order.
-
-    Same index unless an assignment that skips frames of the original is clearly closer; then that one, found by
-    dynamic programming over strictly increasing indices.
-
-    Args:
-        original: (N,h,w) uint8 signatures of all frames; fake: (M,h,w).
-    Raises:
-        AlignmentError: no frames, or the clips do not show the same.
-    """
-    n, m = len(original), len(fake)
-    if not n or not m:
-        raise AlignmentError("no frames to align")
-    flat_o = original.reshape(n, -1).astype(np.float32)
-    flat_f = fake.reshape(m, -1).astype(np.float32)
-    common = min(n, m)
-    direct = np.abs(flat_f[:common] - flat_o[:common]).mean(1)
-    same = Timeline(np.where(np.arange(m) < n, np.arange(m), -1), "same_index", float(direct.mean()))
-    best = same
-    if same.distance >= WORTH_LEVEL and m < n:
-        path = _monotone_path(flat_o, flat_f)
-        distance = float(np.abs(flat_f - flat_o[path]).mean())
-        if distance < CLEAR_GAIN * same.distance:
-            best = Timeline(path, "dropped_frames", distance)
-    if best.distance > MAX_DISTANCE:
-        raise AlignmentError(
-            f"does not show what its original shows (mean difference {best.distance:.0f} grey levels at thumbnail size)"
-        )
-    return best
-
-
-def _monotone_path(original: np.ndarray, fake: np.ndarray, max_band: int = 600) -> np.ndarray:
-    """(M,) strictly increasing indices into `original` (N,D) with the least summed distance to `fake` (M,D), M < N.
-
-    Frame i lies in i … i + N - M, since each frame skipped moves it on by one; the band is capped for long clips.
-    """
-    n, m = len(original), len(fake)
-    band = min(n - m + 1, max_band)
-    cost = np.full(band, 0.0, np.float32)
-    choice = np.empty((m, band), np.int32)
-    for i in range(m):
-        # State d = index - i: the next frame keeps d or raises it, so the best predecessor is a running minimum.
-        lowest = np.minimum.accumulate(cost)
-        is_new = cost <= lowest
-        choice[i] = np.maximum.accumulate(np.where(is_new, np.arange(band), 0))
-        window = original[i : i + band]
-        distance = np.abs(window - fake[i]).mean(1)
-        cost = lowest + np.pad(distance, (0, band - len(distance)), constant_values=1e6)
-    path = np.empty(m, np.int64)
-    d = int(np.argmin(cost))
-    for i in range(m - 1, -1, -1):
-        path[i] = i + d
-        d = int(choice[i, d])
-    return path
+def larger_than(original_hw: tuple[int, int], fake_hw: tuple[int, int]) -> str:
+    """What is wrong with a fake whose picture is larger than its original's; empty where it is not."""
+    (height, width), (h, w) = original_hw, fake_hw
+    if h <= height and w <= width:
+        return ""
+    return f"{w}x{h} pixels, but its original has {width}x{height}; larger fakes cannot be aligned"
 
 
 def align_picture(originals: list[np.ndarray], fakes: list[np.ndarray]) -> Window:
@@ -313,8 +303,9 @@ def align_picture(originals: list[np.ndarray], fakes: list[np.ndarray]) -> Windo
     h, w = fakes[0].shape[:2]
     if (h, w) == (height, width):
         return Window(0, 0, width, height)
-    if h > height or w > width:
-        raise AlignmentError(f"{w}x{h} pixels, but its original has {width}x{height}; larger fakes cannot be aligned")
+    larger = larger_than((height, width), (h, w))
+    if larger:
+        raise AlignmentError(larger)
     found = [_offset(a, b) for a, b in zip(originals, fakes)]
     offset = found[len(found) // 2][0]
     if any(max(abs(x - offset[0]), abs(y - offset[1])) > 1 for (x, y), _ in found):

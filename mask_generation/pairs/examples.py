@@ -12,6 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -21,6 +22,7 @@ import numpy as np
 from mask_generation.datasets.base import ClipGroup
 from mask_generation.faces import turn
 from mask_generation.faces.detector import Box, CropGeometry, FaceDetector, crop_geometry
+from mask_generation.faces.people import is_face
 from mask_generation.faces.tracker import FaceTracker, Track
 from mask_generation.masks.base import MaskSequence
 from mask_generation.masks.registry import get_recipe
@@ -31,10 +33,12 @@ from mask_generation.pairs.align import (
     find_windows,
     measure_all,
     note_stats,
+    order_frames,
     realign,
     thumbnail_distance,
 )
 from mask_generation.pairs.outcome import ClipOutcome, GroupConfig, GroupResult, Note, Stages, new_outcome
+from mask_generation.video.picture_folder import PictureFolder
 from mask_generation.video.reader import VideoReader, sample_indices
 from mask_generation.video.types import Frame, Limits, VideoError
 from unet_industrial.records import FaceGroup, FaceImage
@@ -113,6 +117,7 @@ def _samples(
             reason = f"{original.frames} frames, {config.min_frames} are needed (--min_frames)"
             raise VideoError(original.path, "too_short", reason)
         usable = find_windows(original, usable, config.limits, note)
+        usable = order_frames(original, usable, config.limits, note)
     indices = sample_indices(common_length(original.frames, usable), config.frames)
     note(original.name)
     tracks = find_people(original, config, detector, indices, fps, stages)
@@ -213,10 +218,11 @@ def _turn_of(
 
 
 def _is_person(track: Track, wanted: set[int]) -> bool:
-    """Whether a track is worth examples. In a long clip a person's track breaks at cuts and between samples far apart,
-    so a short one counts if the detector is sure of it."""
+    """Whether a track is a face and worth examples. In a long clip a person's track breaks at cuts and between samples
+    far apart, so a short one counts if the detector is sure of it."""
     seen = len(wanted.intersection(track.indices))
-    return seen > 0 and (seen >= PRESENCE * len(wanted) or float(np.mean(track.scores)) >= SURE_SCORE)
+    often = seen >= PRESENCE * len(wanted) or float(np.mean(track.scores)) >= SURE_SCORE
+    return seen > 0 and often and is_face(track)
 
 
 class _Follower:
@@ -224,7 +230,9 @@ class _Follower:
 
     def __init__(self, fake: FakeWork, path: str, limits: Limits, indices: Sequence[int]) -> None:
         wanted = [frame for frame in map(fake.frame_of, indices) if frame is not None]
-        self.reader = VideoReader(path, limits, one_size=True)
+        self.reader: VideoReader | PictureFolder = (
+            PictureFolder(path) if os.path.isdir(path) else VideoReader(path, limits, one_size=True)
+        )
         self._frames = self.reader.frames(wanted)
         self._last: Optional[Frame] = None
 

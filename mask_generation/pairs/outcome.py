@@ -100,7 +100,8 @@ class GroupConfig:
 
 @dataclasses.dataclass
 class ClipOutcome:
-    """What became of one clip; `state` is of `WRITTEN`, `SKIPPED` or `FAILED`, `reason` is empty if all is well.
+    """What became of one clip; `state` is of `WRITTEN`, `SKIPPED` or `FAILED`, `reason` is empty if there is
+    nothing to know of it.
 
     Attributes:
         frames: that the file holds; failed_frames: of those read, the ones that did not decode.
@@ -138,7 +139,11 @@ class ClipOutcome:
     def note_partial(self, reason: str) -> None:
         """Something of it is missing; the first reason stays."""
         if self.state == "ok":
-            self.fail("partial", reason)
+            self.fail("partial", f"{reason}; {self.reason}" if self.reason else reason)
+
+    def remark(self, text: str) -> None:
+        """Something to be known of it, whatever its state."""
+        self.reason = f"{self.reason}; {text}" if self.reason else text
 
 
 @dataclasses.dataclass

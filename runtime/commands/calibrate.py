@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from absl import flags
 
@@ -14,6 +15,7 @@ from mask_generation import cli
 from runtime.model import calibration, saved_model
 from runtime.scoring import abstention
 from runtime.scoring.result import SCORED, scoring_of
+from runtime.scoring.video_score import AggregateConfig, marking_level
 from unet_industrial.files import read_json_object
 
 USER_ERRORS = (saved_model.ModelError, calibration.CalibrationError)
@@ -30,10 +32,12 @@ def define_flags() -> None:
     for name, old, what in (
         ("max_fpr", "max_false_alarms", "real videos that may be called fake"),
         ("max_fnr", "max_misses", "fakes that may be called real"),
+        ("max_frame_fpr", "", "frames of real videos that may be marked"),
     ):
         text = f"Share of {what}; gives a threshold that `score` uses by default."
         flags.DEFINE_float(name, 0.1, text, lower_bound=0.0, upper_bound=0.99)
-        cli.alias(old, name)
+        if old:
+            cli.alias(old, name)
     flags.DEFINE_boolean("domain", True, "Also store the range of face size, sharpness and brightness seen here.")
 
 
@@ -48,7 +52,12 @@ def main(arguments: Sequence[str]) -> int:
         raise cli.Failure(f"{values.scores}: scores of another model ({document['model']['path']})")
     labels = match_labels(videos["path"], read_labels(Path(values.labels)))
     shares = values.max_fpr, values.max_fnr
-    summary = _calibrate(metadata, document, videos, labels, sha256, values.method, shares)
+    labelled = videos.assign(label=labels)
+    labelled = labelled[labelled["label"].notna() & labelled["score"].notna()]
+    left_out = len(videos) - len(labelled)
+    scoring = scoring_of(saved_model.fingerprint(sha256, metadata), document["config"])
+    summary = _calibrate(metadata, labelled, left_out, scoring, values.method, shares)
+    summary += _calibrate_frames(metadata, document, labelled, frames, scoring, values.max_frame_fpr)
     scored = set(videos["path"][videos["state"].isin(SCORED)])
     seen = frames[frames["path"].isin(scored)]
     if values.domain and len(seen):
@@ -67,18 +76,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _calibrate(
     metadata: dict[str, Any],
-    document: dict[str, Any],
-    videos: pd.DataFrame,
-    labels: list[Any],
-    sha256: str,
+    labelled: pd.DataFrame,
+    left_out: int,
+    scoring: dict[str, Any],
     method: str,
     shares: tuple[float, float],
 ) -> str:
-    known = videos.assign(label=labels)
-    known = known[known["label"].notna() & known["score"].notna()]
-    config = document["config"]
-    scoring = scoring_of(saved_model.fingerprint(sha256, metadata), config)
-    scores, truth = known["score"].tolist(), known["label"].astype(int).tolist()
+    """Put curve and thresholds of the videos into the metadata; returns what to tell."""
+    scores, truth = labelled["score"].tolist(), labelled["label"].astype(int).tolist()
     fitted = calibration.fit(scores, truth, scoring, method)
     metadata[calibration.KEY] = fitted.to_dict()
     point = calibration.fit_threshold(scores, truth, scoring, *shares)
@@ -86,11 +91,42 @@ def _calibrate(
     before, after = fitted.log_loss["before"], fitted.log_loss["after"]
     return (
         f"{fitted.method} on {fitted.videos['real']} real and {fitted.videos['fake']} fake videos "
-        f"({len(videos) - len(known)} without a score or a label left out); log loss {before:.3f} → {after:.3f} "
+        f"({left_out} without a score or a label left out); log loss {before:.3f} → {after:.3f} "
         "on the same videos\n"
         f"called fake above {point['threshold']:.3f}: {point['above']['real']} of {point['videos']['real']} real and "
         f"{point['above']['fake']} of {point['videos']['fake']} fake videos; called real below "
         f"{point['real_below']:.3f}: {point['below']['real']} and {point['below']['fake']}; unclear between"
+    )
+
+
+def _calibrate_frames(
+    metadata: dict[str, Any],
+    document: dict[str, Any],
+    labelled: pd.DataFrame,
+    frames: pd.DataFrame,
+    scoring: dict[str, Any],
+    max_frame_fpr: float,
+) -> str:
+    """Put the frames' threshold into the metadata; returns what to tell.
+
+    Raises:
+        Failure: frames.csv lacks a video that has a score.
+    """
+    rule = AggregateConfig(**document["config"]["aggregate"])
+    without = set(labelled["path"]).difference(frames["path"])
+    if without:
+        raise cli.Failure(f"frames.csv has no frames of {sorted(without)[0]}, which videos.csv has a score of")
+    faces = frames.sort_values("time_s", kind="stable").groupby("path")
+    levels: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    for path, label in zip(labelled["path"], labelled["label"]):
+        tracks = faces.get_group(path).groupby("track")["score"]
+        levels[int(label)].append(np.concatenate([marking_level(scores.to_numpy(), rule) for _, scores in tracks]))
+    point = calibration.fit_frame_threshold(levels[0], levels[1], scoring, max_frame_fpr)
+    metadata[calibration.FRAME_THRESHOLD_KEY] = point
+    marked, seen = point["marked"], point["frames"]
+    return (
+        f"\nframes marked above {point['frame_threshold']:.3f}: {marked['real']} of {seen['real']} of the real and "
+        f"{marked['fake']} of {seen['fake']} of the fake videos"
     )
 
 

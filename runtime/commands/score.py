@@ -203,6 +203,8 @@ def summary(results: Sequence[VideoResult], document: dict[str, Any]) -> str:
         name = name if len(name) <= width else "…" + name[-(width - 1) :]
         score = "" if result.score is None else f"{result.score:.3f}"
         segments = ", ".join(f"{a:.1f}–{b:.1f} s" for a, b, _ in result.segments[:4])
+        if result.verdict == "unclear":  # its reason says where to look
+            segments = ""
         rest = "; ".join(part for part in (segments, csv_cell(result.reason)) if part)
         lines.append(f"{name:<{width}}  {result.state:<12} {score:>6}  {result.verdict or '':<7}  {rest}")
     if len(results) > len(shown):

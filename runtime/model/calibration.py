@@ -19,7 +19,7 @@ ISOTONIC_FROM = 1000  # below that isotonic regression overfits (scikit-learn's 
 MIN_PER_CLASS = 5
 _THRESHOLDS = (0.001, 0.999)  # a threshold must leave room on both sides
 CLIP = 0.01  # no stated probability is more certain than 99 %: no validation set here could support it
-KEY, THRESHOLD_KEY = "calibration", "threshold"  # in model.json
+KEY, THRESHOLD_KEY, FRAME_THRESHOLD_KEY = "calibration", "threshold", "frame_threshold"  # in model.json
 
 
 class CalibrationError(ValueError):
@@ -169,9 +169,7 @@ def fit_threshold(
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     reals, fakes = np.sort(x[y == 0])[::-1], np.sort(x[y == 1])
     _check_counts({"real": len(reals), "fake": len(fakes)})
-    for name, rate in (("max_fpr", max_fpr), ("max_fnr", max_fnr)):
-        if not 0 <= rate < 1:
-            raise CalibrationError(f"{name}={rate}: must lie in 0..1, below 1")
+    _check_rates(max_fpr=max_fpr, max_fnr=max_fnr)
     highest_real = reals[int(max_fpr * len(reals) + 1e-9)]
     lowest_fake = fakes[int(max_fnr * len(fakes) + 1e-9)]
     # Half-way to the next score, so that the last digits of the same video's score on another machine decide nothing.
@@ -187,6 +185,67 @@ def fit_threshold(
         "below": {"real": int((reals < real_below).sum()), "fake": int((fakes < real_below).sum())},
         "scoring": _plain(scoring),
     }
+
+
+def _check_rates(**rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise CalibrationError(f"{name}={rate}: must lie in 0..1, below 1")
+
+
+def fit_frame_threshold(
+    real: Sequence[np.ndarray], fake: Sequence[np.ndarray], scoring: Mapping[str, Any], max_frame_fpr: float
+) -> dict[str, Any]:
+    """The lowest threshold of frames that marks at most that share of the frames of real videos.
+
+    Frames of one video are much alike, so it is the number of videos, not of frames, that the rate rests on.
+
+    Args:
+        real, fake: one array a video of what `video_score.marking_level` gives for its faces, in [0, 1].
+        max_frame_fpr: rate in [0, 1).
+    Returns:
+        What model.json holds: frame_threshold, the rate asked for, the videos and frames of each class, how many of the
+        frames are marked, and the `scoring` it belongs to.
+    Raises:
+        CalibrationError: fewer than MIN_PER_CLASS real videos, or a rate outside [0, 1).
+    """
+    _check_rates(max_frame_fpr=max_frame_fpr)
+    if len(real) < MIN_PER_CLASS:
+        raise CalibrationError(
+            f"{len(real)} real videos with a score: at least {MIN_PER_CLASS} for the frames' threshold"
+        )
+    frames = {"real": np.concatenate(real), "fake": np.concatenate([*fake, np.zeros(0)])}
+    falling = np.sort(frames["real"])[::-1]
+    highest = falling[int(max_frame_fpr * len(falling) + 1e-9)]
+    both = np.concatenate(list(frames.values()))
+    threshold = float(np.clip((highest + both[both > highest].min(initial=1)) / 2, *_THRESHOLDS))
+    return {
+        "frame_threshold": threshold,
+        "max_frame_fpr": max_frame_fpr,
+        "videos": {"real": len(real), "fake": len(fake)},
+        "frames": {label: len(levels) for label, levels in frames.items()},
+        "marked": {label: int((levels > threshold).sum()) for label, levels in frames.items()},
+        "scoring": _plain(scoring),
+    }
+
+
+def frame_threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> float | None:
+    """The model's own threshold of frames for that way of scoring; None where it has none.
+
+    Raises:
+        CalibrationError: the stored one is damaged.
+    """
+    stored = metadata.get(FRAME_THRESHOLD_KEY)
+    if stored is None:
+        return None
+    try:
+        threshold, fits = float(stored["frame_threshold"]), _plain(stored["scoring"]) == _plain(scoring)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"the model's threshold of frames is damaged ({error!r})"
+        raise CalibrationError(f"{problem}; run `calibrate` again") from error
+    if not 0 < threshold < 1:
+        raise CalibrationError(f"the model's threshold of frames is {threshold}, not in 0..1; run `calibrate` again")
+    return threshold if fits else None
 
 
 def threshold_of_model(metadata: Mapping[str, Any], scoring: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -1,8 +1,13 @@
-"""A video with its masks drawn in, beside the original: every frame, decoded, tracked and predicted anew."""
+"""A video with its masks drawn in, beside the original: every frame, decoded, tracked and predicted anew.
+
+It is read twice: which tracks are faces is known only when all of it has been seen.
+"""
 
 from __future__ import annotations
 
 import errno
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
 
@@ -11,7 +16,8 @@ import cv2
 import numpy as np
 
 from mask_generation.faces import turn
-from mask_generation.faces.detector import crop_geometry
+from mask_generation.faces.detector import Box, CropGeometry, crop_geometry
+from mask_generation.faces.people import people
 from mask_generation.faces.tracker import FaceTracker
 from mask_generation.video.reader import VideoReader
 from mask_generation.video.types import Frame, printable
@@ -39,7 +45,7 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any, turns: 
         OSError: it cannot be written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    tracker = FaceTracker(scorer.detector, scorer.config.detect_every_s)
+    squares = _squares(path, scorer, turns)
     try:
         with (
             VideoReader(path, scorer.config.limits, one_size=True) as reader,
@@ -51,18 +57,34 @@ def write_overlay_video(path: Union[str, bytes], out: Path, scorer: Any, turns: 
             ) as writer,
         ):
             for frame in (turn.turned(frame, turns) for frame in reader.frames()):
-                writer.write(_pair(frame.rgb, _drawn(frame, tracker, scorer)), frame.time_s)
+                writer.write(_pair(frame.rgb, _drawn(frame, squares[frame.index], scorer)), frame.time_s)
     except (av.error.FFmpegError, NoFramesError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         raise DrawError(f"{printable(path)}: {error}") from error
 
 
-def _drawn(frame: Frame, tracker: FaceTracker, scorer: Any) -> np.ndarray:
+def _squares(path: Union[str, bytes], scorer: Any, turns: int) -> Mapping[int, list[CropGeometry]]:
+    """What is looked at in each frame, by its index: faces, larger ones first."""
+    tracker = FaceTracker(scorer.detector, scorer.config.detect_every_s)
+    with VideoReader(path, scorer.config.limits, one_size=True) as reader:
+        for frame in reader.frames():
+            tracker.update(turn.turned(frame, turns))
+    boxes: dict[int, list[Box]] = defaultdict(list)
+    for person in people(tracker.tracks()):
+        for track in person:
+            for index, box in zip(track.indices, track.boxes):
+                boxes[index].append(box)
+    squares: dict[int, list[CropGeometry]] = defaultdict(list)
+    for index, found in boxes.items():
+        found = sorted(found, key=lambda box: -box.area)[: scorer.config.max_faces]
+        squares[index] = [crop_geometry(box, scorer.model.face_margin) for box in found]
+    return squares
+
+
+def _drawn(frame: Frame, squares: list[CropGeometry], scorer: Any) -> np.ndarray:
     """(H,W) mask of the whole frame, the maximum over its faces."""
     mask = np.zeros(frame.rgb.shape[:2], np.float32)
-    squares = [crop_geometry(face.box, scorer.model.face_margin) for face in tracker.update(frame)]
-    squares = squares[: scorer.config.max_faces]
     if squares:
         crops = np.stack([square.crop(frame.rgb, scorer.model.input_size) for square in squares])
         for square, part in zip(squares, scorer.model.predict(crops, scorer.config.batch_size)[0]):

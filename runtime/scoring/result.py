@@ -18,7 +18,7 @@ from mask_generation.video.types import TIMEOUT, TOO_SHORT, UNREADABLE, UNSUPPOR
 from runtime.model import calibration, saved_model
 from runtime.scoring.abstention import Thresholds
 from runtime.scoring.frame_score import FEATURES, ScorerConfig
-from runtime.scoring.video_score import VERDICTS, AggregateConfig, Segment
+from runtime.scoring.video_score import VERDICT_SETTINGS, VERDICTS, AggregateConfig, Segment
 from unet_industrial.config import TrainConfig
 from unet_industrial.files import csv_cell
 from unet_industrial.setting import same_setting, setting
@@ -71,17 +71,20 @@ class ScoreConfig:
         return scoring_of(model, self.to_dict())
 
     def for_model(self, sha256: str, metadata: Mapping[str, Any]) -> ScoreConfig:
-        """The same with the threshold as a number: the one given, else the model's own (with its band of "unclear"),
-        else the default.
+        """The same with the thresholds as numbers: the ones given, else the model's own (that of videos with its band
+        of "unclear"), else the default.
 
         Raises:
             CalibrationError: the model's own is damaged.
         """
-        if self.aggregate.threshold is not None:
-            return self
-        own = calibration.threshold_of_model(metadata, self.scoring(saved_model.fingerprint(sha256, metadata)))
-        threshold, real_below = own or (self.aggregate.cut, self.aggregate.real_below)
-        aggregate = dataclasses.replace(self.aggregate, threshold=threshold, real_below=real_below)
+        scoring, aggregate = self.scoring(saved_model.fingerprint(sha256, metadata)), self.aggregate
+        if aggregate.frame_threshold is None:
+            frames = calibration.frame_threshold_of_model(metadata, scoring)
+            aggregate = dataclasses.replace(aggregate, frame_threshold=frames or aggregate.frame_cut)
+        if aggregate.threshold is None:
+            own = calibration.threshold_of_model(metadata, scoring)
+            threshold, real_below = own or (aggregate.cut, aggregate.real_below)
+            aggregate = dataclasses.replace(aggregate, threshold=threshold, real_below=real_below)
         return dataclasses.replace(self, aggregate=aggregate)
 
     def fingerprint(self, model: Mapping[str, Any]) -> str:
@@ -98,7 +101,7 @@ def scoring_of(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         config: `ScoreConfig.to_dict`, as report.json holds it.
     """
-    aggregate = {name: value for name, value in config["aggregate"].items() if name not in ("threshold", "real_below")}
+    aggregate = {name: value for name, value in config["aggregate"].items() if name not in VERDICT_SETTINGS}
     return {"model": model, "scorer": config["scorer"], "aggregate": aggregate}
 
 
@@ -175,12 +178,15 @@ class VideoResult:
 
     Attributes:
         path: as given, printable.
-        state: one of `STATES`; reason: why it is not "ok", "" otherwise.
+        state: one of `STATES`; reason: why it is not "ok"; beside "ok" what is worth knowing (where to look
+            in an unclear video), mostly "".
         score: video score in [0, 1]; verdict: one of `video_score.VERDICTS`, by the thresholds of the aggregation.
         probability: calibrated probability of a fake; None without a calibration, `probability_note` gives the reason.
         segments: suspicious stretches.
-        faces: summary of each track: track, score, frames, segments, face_px, first_s, last_s.
+        faces: summary of each track: track, score, frames, counted (see `TrackScore`), segments, face_px, first_s,
+            last_s.
         frames_sampled, frames_with_face: frames looked at, and those with a face.
+        doubtful_faces: findings left out as no faces (`mask_generation.faces.people`), one a track.
         character: the manipulation type, as a mapping (see `manipulation_type.Attribution`); None without a score.
         video: what the container declares; decode: what happened while decoding.
         sha256: of the file; None where it cannot be read.
@@ -211,6 +217,7 @@ class VideoResult:
     )
     frames_sampled: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_sampled", "int64")))
     frames_with_face: int = dataclasses.field(default=0, metadata=reported(_COUNT, Column("frames_with_face", "int64")))
+    doubtful_faces: int = dataclasses.field(default=0, metadata=reported(_COUNT))
     character: Mapping[str, Any] | None = dataclasses.field(
         default=None,
         metadata=reported(

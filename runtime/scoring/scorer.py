@@ -9,7 +9,7 @@ import dataclasses
 import heapq
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Optional, Union
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from mask_generation.faces import turn
 from mask_generation.faces.detector import CropGeometry, FaceDetector, MtcnnDetector, crop_geometry
+from mask_generation.faces.people import people
 from mask_generation.faces.tracker import FaceTracker, TrackedFace
 from mask_generation.video.reader import VideoReader, indices_at_rate, sample_indices
 from mask_generation.video.timeline import Timeline
@@ -33,6 +34,7 @@ PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 MOST_SIZES = 4  # named in a reason
 HASHED_ANYWAY_BYTES = 256 << 20  # of a file that cannot be used: more would take longer than finding out that it cannot
 TRACK_GAP_S = 1.5  # a face unseen for longer is a new one; more where frames are further apart
+PICTURES_KEPT = 96  # of all faces together while a video is looked at: a few dozen megabytes
 _DAMAGE = {"failed": "packets could not be decoded", "corrupt": "frames are damaged"}
 
 
@@ -155,7 +157,7 @@ class Scorer:
         run = _Pass(self.model, self.config, shown, tracker, watch, turns)
         for frame in reader.frames(indices):
             run.add(frame)
-        run.flush()
+        run.finish()
         stats = reader.stats
         watch.seconds["decode"] = watch.seconds.get("decode", 0.0) + stats.seconds
         run.decode = {**dataclasses.asdict(stats), "seconds": round(stats.seconds, 4)}
@@ -170,6 +172,7 @@ class Scorer:
             "decode": run.decode,
             "frames_sampled": len(run.times),
             "frames_with_face": len({row.frame_index for row in run.rows}),
+            "doubtful_faces": run.doubtful,
             "sample_times_s": tuple(round(t, 4) for t in run.times),
             "rows": tuple(run.rows),
         }
@@ -179,11 +182,13 @@ class Scorer:
             return VideoResult(state=TOO_SHORT, reason=_joined(reason, damage, notes), **base)
         if not run.rows:
             reason = f"no face found in any of {len(run.times)} frames"
-            return VideoResult(state=NO_FACE, reason=_joined(reason, damage, notes), **base)
+            doubtful = f"{run.doubtful} findings are too doubtful to be called faces" if run.doubtful else ""
+            return VideoResult(state=NO_FACE, reason=_joined(reason, doubtful, damage, notes), **base)
         with watch.stage("aggregate"):
             scored, order = self._aggregate(run)
         base["faces"] = tuple(_face_summary(run, track, result) for track, result in zip(order, scored.tracks))
-        base["pictures"] = run.pictures()
+        counted = {track for track, result in zip(order, scored.tracks) if result.counted}
+        base["pictures"] = run.pictures(counted)
         faces = [dataclasses.asdict(row) for row in run.rows]
         seen = base["frames_with_face"], len(run.times)
         abstain = abstention.reason_to_abstain(faces, *seen, thresholds, self.domain)
@@ -194,7 +199,7 @@ class Scorer:
         probability = self.calibration.probability(scored.score) if self.calibration else None
         return VideoResult(
             state=PARTIAL if missing else OK,
-            reason=_joined(missing, abstention.few_faces(*seen), notes),
+            reason=_joined(missing, scored.advice, abstention.few_faces(*seen), notes),
             score=scored.score,
             verdict=scored.verdict,
             probability=probability,
@@ -216,10 +221,11 @@ class Scorer:
 
     def _attribution(self, run: _Pass, scored: VideoScore, order: list[int]) -> manipulation_type.Attribution:
         """What kind of fake it may be, from the suspicious frames; from all where the video is not called fake."""
-        threshold = self.config.aggregate.cut
-        tracks: dict[int, list[manipulation_type.FrameRegions]] = {track: [] for track in order}
+        threshold = min(self.config.aggregate.frame_cut, self.config.aggregate.cut)
+        counted = [track for track, result in zip(order, scored.tracks) if result.counted]
+        tracks: dict[int, list[manipulation_type.FrameRegions]] = {track: [] for track in counted}
         for row, regions in zip(run.rows, run.regions):
-            if not scored.is_fake or row.score > threshold:
+            if row.track in tracks and (not scored.is_fake or row.score > threshold):
                 tracks[row.track].append(regions)
         return manipulation_type.attribute(list(tracks.values()), scored.is_fake)
 
@@ -246,10 +252,10 @@ class _Pass:
         self.times: list[float] = []
         self.rows: list[FaceRow] = []
         self.regions: list[manipulation_type.FrameRegions] = []
-        self.dropped = 0
+        self.dropped = self.doubtful = 0
         self.decode: dict[str, Any] = {}
         self._waiting: list[_Waiting] = []
-        self._best: list[tuple[float, int, drawing.FramePicture]] = []  # a heap of the highest scores
+        self._best: dict[int, list[tuple[float, int, drawing.FramePicture]]] = {}  # of each track, a heap by score
 
     def add(self, frame: Frame) -> None:
         frame = turn.turned(frame, self._turns)
@@ -330,7 +336,8 @@ class _Pass:
         self.regions.append(manipulation_type.measure(mask, points))
         keep = 3 * self._config.evidence  # more than are shown, so that they can be chosen apart in time
         rank = len(self.rows)
-        if len(self._best) < keep or score > self._best[0][0]:
+        best = self._best.setdefault(face.track, [])
+        if len(best) < keep or score > best[0][0]:
             x0, y0, side = (waiting.factor * v for v in (square.x0, square.y0, square.side))
             item = drawing.FramePicture(
                 index=waiting.frame_index,
@@ -342,12 +349,37 @@ class _Pass:
                 crop=crop,
                 mask=mask.astype(np.float16),
             )
-            (heapq.heappush if len(self._best) < keep else heapq.heapreplace)(self._best, (score, -rank, item))
+            (heapq.heappush if len(best) < keep else heapq.heapreplace)(best, (score, -rank, item))
+            if sum(map(len, self._best.values())) > PICTURES_KEPT:
+                heapq.heappop(min((heap for heap in self._best.values() if heap), key=lambda heap: heap[0][:2]))
 
-    def pictures(self) -> tuple[drawing.FramePicture, ...]:
-        """The most suspicious faces, in order of time: apart in time where several are about as suspicious."""
+    def finish(self) -> None:
+        """Predict on what waits; then, with all frames seen, leave out what is no face, and give each person one number
+        in the order they appear."""
+        self.flush()
+        tracks = self._tracker.tracks()
+        seen = {row.track for row in self.rows}
+        persons = [[track.id for track in person] for person in people(tracks)]
+        persons = [person for person in persons if seen.intersection(person)]
+        number = {track: at for at, person in enumerate(persons) for track in person}
+        self.doubtful = len(seen.difference(number))
+        kept = [(row, regions) for row, regions in zip(self.rows, self.regions) if row.track in number]
+        self.rows = [dataclasses.replace(row, track=number[row.track]) for row, _ in kept]
+        self.regions = [regions for _, regions in kept]
+        best: dict[int, list[tuple[float, int, drawing.FramePicture]]] = {}
+        for track, heap in self._best.items():
+            if track in number:
+                entries = ((score, rank, dataclasses.replace(item, track=number[track])) for score, rank, item in heap)
+                best.setdefault(number[track], []).extend(entries)
+        self._best = best
+
+    def pictures(self, of: Container[int]) -> tuple[drawing.FramePicture, ...]:
+        """The most suspicious of these faces, in order of time: apart in time where several are about as suspicious."""
         wanted = self._config.evidence
-        ranked = [item for _, _, item in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
+        entries = [entry for track, heap in self._best.items() if track in of for entry in heap]
+        ranked = [item for _, _, item in sorted(entries, key=lambda entry: entry[:2], reverse=True)][: 3 * wanted]
+        if not ranked:
+            return ()
         spread = (self.times[-1] - self.times[0]) / (2 * wanted) if self.times else 0.0
         chosen: list[drawing.FramePicture] = []
         for item in ranked:
@@ -391,6 +423,7 @@ def _face_summary(run: _Pass, track: int, result: TrackScore) -> dict[str, Any]:
         "track": track,
         "score": result.score,
         "frames": len(rows),
+        "counted": result.counted,
         "segments": [list(segment) for segment in result.segments],
         "face_px": float(np.median([row.face_px for row in rows])),
         "first_s": rows[0].time_s,

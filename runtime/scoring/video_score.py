@@ -11,6 +11,12 @@ p = 1 is the posterior odds when one unknown window among N equally likely ones 
 statistic); p = infinity is the maximum. A share f of suspicious frames costs a factor f^(1/p) of the odds, which is
 the correction for the number of tracks and frames: fifty faces that each look real stay exactly as real as one.
 The `top_k` highest frames of a track count a second time wherever they lie, so that scattered frames are seen too.
+
+Two frames are too little to judge a face by: a face seen in fewer than `top_k` frames does not count beside faces that
+are seen in more, as long as those hold at least half of all sightings (`TrackScore.counted`).
+
+Where the video's threshold decides the verdict, the frames' own decides what is pointed at. They are two numbers: the
+one answers how many real videos may be called fake, the other how many frames of real videos may be marked.
 """
 
 from __future__ import annotations
@@ -27,6 +33,8 @@ ODDS_MARGIN = 0.01  # scores are squeezed into [margin, 1 - margin] before they 
 DEFAULT_THRESHOLD = 0.5
 VERDICTS = ("fake", "unclear", "real")
 MAX_GAP = 2  # frames below the threshold that a segment may bridge
+VERDICT_SETTINGS = ("threshold", "real_below", "frame_threshold")  # of `AggregateConfig`: they move no score
+ADVISED = 3  # stretches named in one piece of advice
 ArrayLike = Union[Sequence[float], np.ndarray]
 
 
@@ -41,10 +49,12 @@ class AggregateConfig:
     Attributes:
         top_k: one high frame alone cannot exceed 1/top_k or so.
         power: p above; 1 corrects fully for the number of frames and faces, infinity not at all.
-        threshold: frames and windows above it make segments; a video above it is called fake. None: the model's own
-            where a model is in play (`ScoreConfig.for_model`), else DEFAULT_THRESHOLD.
+        threshold: a video above it is called fake. None: the model's own where a model is in play
+            (`ScoreConfig.for_model`), else DEFAULT_THRESHOLD.
         real_below: a video below it is called real, one between it and the threshold "unclear". None: the same as the
             threshold, so that every video is called one or the other.
+        frame_threshold: frames above it whose window is above it too make segments. None: the model's own where a
+            model is in play, else DEFAULT_THRESHOLD.
     """
 
     window: int = setting(5, "Successive frames of a face judged together.", low=1)
@@ -58,6 +68,11 @@ class AggregateConfig:
         "With --threshold: scores below it are called real, those between unclear.",
         shown="the threshold",
     )
+    frame_threshold: float | None = setting(
+        None,
+        "Frames above it, in a row, are pointed at as a segment.",
+        shown=f"the model's own, else {DEFAULT_THRESHOLD}",
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= self.window:
@@ -68,11 +83,18 @@ class AggregateConfig:
             raise ValueError(f"threshold={self.threshold}: must lie between 0 and 1")
         if self.real_below is not None and not 0 <= self.real_below <= self.cut:
             raise ValueError(f"real_below={self.real_below}: must lie between 0 and the threshold, {self.cut}")
+        if not 0 < self.frame_cut < 1:
+            raise ValueError(f"frame_threshold={self.frame_threshold}: must lie between 0 and 1")
 
     @property
     def cut(self) -> float:
         """The threshold as a number."""
         return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+
+    @property
+    def frame_cut(self) -> float:
+        """The threshold of frames as a number."""
+        return DEFAULT_THRESHOLD if self.frame_threshold is None else self.frame_threshold
 
 
 class Segment(NamedTuple):
@@ -87,13 +109,15 @@ class Segment(NamedTuple):
 class TrackScore:
     """One face: its score in [0, 1] (None where it was never seen), frames seen, segments, and the windowed scores.
 
-    `local` has the length of the track; NaN where the face was not seen.
+    `local` has the length of the track; NaN where the face was not seen. `counted`: whether the video's score and
+    segments depend on it; False where it was seen too seldom beside others.
     """
 
     score: float | None
     frames_seen: int
     segments: tuple[Segment, ...]
     local: np.ndarray
+    counted: bool = True
 
 
 def verdict(score: float, threshold: float, real_below: float | None = None) -> str:
@@ -134,6 +158,21 @@ class VideoScore:
         """One of VERDICTS."""
         return verdict(self.score, self.threshold, self.real_below)
 
+    @property
+    def advice(self) -> str:
+        """Where to look in a video that is unclear and has suspicious stretches, else ""."""
+        return look_at(self.segments) if self.verdict == "unclear" else ""
+
+
+def look_at(segments: Sequence[Segment]) -> str:
+    """The ADVISED most suspicious stretches in words, as "look at 5.2–5.8 s and 9.1 s"; "" where there are none."""
+    chosen = sorted(sorted(segments, key=lambda segment: -segment.score)[:ADVISED])
+    if not chosen:
+        return ""
+    ends = [(f"{start:.1f}", f"{end:.1f}") for start, end, _ in chosen]
+    *others, last = [f"{start} s" if start == end else f"{start}–{end} s" for start, end in ends]
+    return f"look at {', '.join(others)} and {last}" if others else f"look at {last}"
+
 
 def video_score(
     tracks: Sequence[ArrayLike],
@@ -160,6 +199,8 @@ def video_score(
     # A face seen once in a longer video is too little to judge the video by; in a still picture it is all there is.
     top_k = min(config.top_k, max(map(len, seen)))
 
+    counted = _counted([len(where) for where in seen], top_k)
+
     locals_, tops = [], []
     for track, where in zip(scores, seen):
         values = track[where]
@@ -167,15 +208,38 @@ def video_score(
         tops.append(_top_mean(values, top_k) if len(values) else 0.0)
 
     results = []
-    for track, where, stamps, local, top in zip(scores, seen, times, locals_, tops):
+    for track, where, stamps, local, top, counts in zip(scores, seen, times, locals_, tops, counted):
         full = np.full(track.shape, np.nan)
         full[where] = local
         score = _combine([local], [top], top_k, config.power) if len(where) else None
         segments = _segments(track[where], local, stamps[where], score, config)
-        results.append(TrackScore(score, len(where), segments, full))
-    score = _combine(locals_, [t for t, w in zip(tops, seen) if len(w)], top_k, config.power)
-    merged = _merge([segment for result in results for segment in result.segments])
+        results.append(TrackScore(score, len(where), segments, full, counts))
+    kept = [at for at, counts in enumerate(counted) if counts]
+    score = _combine([locals_[at] for at in kept], [tops[at] for at in kept], top_k, config.power)
+    merged = _merge([segment for at in kept for segment in results[at].segments])
     return VideoScore(score, merged, tuple(results), total, config.cut, config.real_below)
+
+
+def marking_level(track: ArrayLike, config: AggregateConfig | None = None) -> np.ndarray:
+    """Up to which threshold each frame of a face would be marked: the lower of its own score and its window's.
+
+    Args:
+        track: one face's frame scores in [0, 1], NaN where it was not seen.
+    Returns:
+        (n,) one value a seen frame: what a frame threshold is fitted on.
+    """
+    config = config or AggregateConfig()
+    scores = _checked_track(track, 0)
+    values = scores[~np.isnan(scores)]
+    return np.minimum(values, _windowed(values, config.window, config.top_k))
+
+
+def _counted(frames_seen: Sequence[int], top_k: int) -> list[bool]:
+    """Which faces the video is judged by: those seen in `top_k` frames or more where they hold half of all sightings,
+    else all that were seen."""
+    enough = [seen >= top_k for seen in frames_seen]
+    held = sum(seen for seen, counts in zip(frames_seen, enough) if counts)
+    return enough if 2 * held >= sum(frames_seen) else [seen > 0 for seen in frames_seen]
 
 
 def _checked_track(track: ArrayLike, index: int) -> np.ndarray:
@@ -245,11 +309,13 @@ def _combine(locals_: Sequence[np.ndarray], tops: Sequence[float], top_k: int, p
 def _segments(
     values: np.ndarray, local: np.ndarray, stamps: np.ndarray, score: float | None, config: AggregateConfig
 ) -> tuple[Segment, ...]:
-    """Runs of frames above the threshold whose window is above it as well, bridging up to MAX_GAP frames."""
-    high = values > config.cut
-    hot = np.flatnonzero(high & (local > config.cut))
+    """Runs of frames above the frames' threshold whose window is above it as well, bridging up to MAX_GAP frames.
+
+    A face that is called fake has one in any case: frames that have no suspicious neighbours, but count together.
+    """
+    hot = np.flatnonzero(np.minimum(values, local) > config.frame_cut)
     if not hot.size and score is not None and score > config.cut:
-        hot = np.flatnonzero(high)  # scattered frames: none has suspicious neighbours, together they count
+        hot = np.flatnonzero(values > min(config.frame_cut, config.cut))
     if not hot.size:
         return ()
     runs = np.split(hot, np.flatnonzero(np.diff(hot) > MAX_GAP + 1) + 1)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
 from mask_generation import __main__ as command
-from mask_generation.audit import audit
+from mask_generation.audit import audit, table
 from mask_generation.datasets.base import Options
 from mask_generation.datasets.registry import find
 from mask_generation.parallel import processes
 from mask_generation.parallel.processes import Answer
-from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees
+from tests.helpers import drawn_pairs, drawn_pictures, drawn_records, drawn_trees, odd_videos
 from tests.helpers.drawn_work import inline
 
 
@@ -44,13 +45,54 @@ def test_files_are_looked_into_as_deep_as_asked(videos, check, broken):
     result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", check)
     part = rows(result)["mouth", 1]
     assert (part.found, part.broken) == (3, broken)
-    assert (part.train, part.val, part.test) == (1, 1, 1)
+    assert (part.train, part.val, part.test) == (1, int(check == "list"), 1)  # what cannot be opened is not used
     assert part.bytes > 1000
     assert rows(result)["lost", 1].unpaired == 1
     states = [row["state"] for row in result.problems]
-    assert sorted(states) == sorted(["original_missing", *["unreadable", "partial"][:broken]])
+    assert sorted(states) == sorted(["missing", "original_missing", *["unreadable", "partial"][:broken]])
     assert all(row["reason"] for row in result.problems)
     assert result.ok
+
+
+@pytest.fixture(scope="module")
+def odd_pairs(tmp_path_factory):
+    """Pairs of which one half is trimmed, fragmented, larger or broken; all of 60 pictures otherwise."""
+    folder = tmp_path_factory.mktemp("odd")
+    frames = drawn_pairs.pictures(60)
+    for name in ("real", "fake"):
+        drawn_pairs.drawn_videos.write(folder / f"{name}.mp4", frames)
+        drawn_pairs.drawn_videos.write(folder / f"short_{name}.mp4", frames[:20])
+        odd_videos.copied(
+            folder / f"{name}.mp4", folder / f"trimmed_{name}.mp4", earlier_s=44 / drawn_pairs.drawn_videos.FPS
+        )
+        fragments = {"movflags": "frag_every_frame"}
+        odd_videos.copied(folder / f"{name}.mp4", folder / f"fragmented_{name}.mp4", fragments)
+    large = [cv2.resize(frame, (448, 320)) for frame in frames[:20]]
+    drawn_pairs.drawn_videos.write(folder / "large_fake.mp4", large)
+    (folder / "broken_real.mp4").write_bytes(b"0" * 999)
+    rows = [
+        *("fake,original", "fake.mp4,trimmed_real.mp4", "trimmed_fake.mp4,real.mp4"),
+        *("fragmented_fake.mp4,fragmented_real.mp4", "large_fake.mp4,short_real.mp4", "short_fake.mp4,broken_real.mp4"),
+    ]
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    return folder / "pairs.csv"
+
+
+@pytest.mark.parametrize("check", ["open", "read"])
+def test_what_generate_will_meet_in_a_pair_is_seen(odd_pairs, check):
+    """Before, neither check saw a trimmed half of a pair, and a fragmented one counted by its first fragment."""
+    result = audit(find(str(odd_pairs), "pairs_csv", Options(shares=(1, 0, 0))), "x", "official", check)
+    remarks = {row["name"].rsplit("/", 1)[-1]: row for row in result.remarks}
+    assert sorted(remarks) == ["fake", "trimmed_fake"]
+    assert remarks["fake"]["state"] == "partial"
+    assert "its original has only 16 frames" in remarks["fake"]["reason"]
+    assert remarks["trimmed_fake"]["state"] == "ok"
+    assert "44 frames shorter than its original's 60" in remarks["trimmed_fake"]["reason"]
+    problems = {row["name"].rsplit("/", 1)[-1]: row["state"] for row in result.problems}
+    sizes = {"large_fake": "unaligned"} if check == "read" else {}
+    assert problems == {"broken_real": "unreadable", "short_fake": "original_failed", **sizes}
+    assert rows(result)["fake", 1].train == 5 - len(problems) + 1
+    assert "16 frames" in table(result)
 
 
 def test_a_file_that_kills_or_keeps_whoever_reads_it_costs_its_own_row(videos, monkeypatch):
@@ -74,7 +116,7 @@ def test_a_file_that_kills_or_keeps_whoever_reads_it_costs_its_own_row(videos, m
 def test_files_are_looked_into_in_other_processes(videos, monkeypatch):
     monkeypatch.undo()  # the real ones
     result = audit(find(str(videos), "pairs_csv", Options()), "x", "official", "open", threads=1)
-    assert sorted(row["state"] for row in result.problems) == ["original_missing", "unreadable"]
+    assert sorted(row["state"] for row in result.problems) == ["missing", "original_missing", "unreadable"]
 
 
 def test_a_picture_that_is_cut_short_is_broken_as_for_generate(tmp_path):
@@ -90,7 +132,7 @@ def test_the_command_prints_the_table_and_writes_json(videos, tmp_path, capsys):
     assert command.main(["audit", f"--pairs_csv={videos}", f"--json={tmp_path / 'audit.json'}"]) == 0
     out = capsys.readouterr().out
     assert "3 originals to work on, in 3 components" in out
-    assert "1 original_missing, 1 unreadable" in out
+    assert "1 missing, 1 original_missing, 1 unreadable" in out
     document = json.loads((tmp_path / "audit.json").read_text())
     assert document["ok"] is True
     assert {part["method"] for part in document["parts"]} == {"original", "mouth", "lost"}
@@ -110,6 +152,24 @@ def test_a_leak_fails_the_audit_and_the_strict_split_repairs_it(tmp_path, capsys
     out = capsys.readouterr().out
     assert "No person, target, source or YouTube clip is in two splits." in out
     assert "4 split_leak" in out
+
+
+def test_generate_says_a_leak_as_the_audit_does(tmp_path, capsys, monkeypatch):
+    """Before, it wrote a leaking official split without a word."""
+    from mask_generation.commands import generate
+
+    drawn_trees.faceforensics(tmp_path, [("755", "750"), ("756", "760")])
+    drawn_trees.split_files(tmp_path / "splits", train=[("756", "760")], test=[("755", "750")])
+    totals = generate.Totals(4, 4, 0, 0, 0, 0, {}, {}, 0.0, 0)
+    monkeypatch.setattr(generate, "generate", lambda inventory, config, progress: totals)
+    arguments = ["generate", f"--data_dir={tmp_path}", f"--output={tmp_path / 'out'}"]
+    assert command.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "LEAK: 1 people or sources" in said
+    assert "--split_policy=strict" in said
+    assert "ffpp:youtube:755 in train and test" in said
+    assert command.main([*arguments, "--split_policy=strict"]) == 0
+    assert "LEAK" not in capsys.readouterr().err
 
 
 def test_a_data_set_without_anything_to_use_fails(tmp_path, capsys):

@@ -33,7 +33,7 @@ def no_processes(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """Five good pairs, one whose fake is no video, one whose original is missing."""
+    """Five good pairs, one whose fake is no video, one whose original is missing (a row of its own)."""
     folder = tmp_path_factory.mktemp("pairs")
     table = drawn_pairs.pairs_csv(folder, 6, splits=("train", "train", "test"))
     (folder / "04_fake.mp4").write_bytes(b"\0" * 500)
@@ -71,11 +71,11 @@ def records(folder, split):
 
 def test_every_clip_found_is_written_skipped_or_failed_and_says_why(done):
     folder, totals = done
-    assert (totals.found, totals.written, totals.skipped, totals.failed) == (13, 11, 1, 1)
+    assert (totals.found, totals.written, totals.skipped, totals.failed) == (14, 11, 2, 1)
     assert totals.found == totals.written + totals.skipped + totals.failed
-    assert totals.reasons == {"ok": 11, "original_missing": 1, "unreadable": 1}
+    assert totals.reasons == {"ok": 11, "missing": 1, "original_missing": 1, "unreadable": 1}
     clips = pd.read_csv(folder / "clips.csv", keep_default_na=False)
-    assert len(clips) == 13
+    assert len(clips) == 14
     assert clips["name"].is_unique
     bad = clips[clips["state"] != "ok"].set_index("state")
     assert bad.loc["unreadable", "name"] == "pairs/mouth/native/04_fake"
@@ -259,9 +259,9 @@ def test_the_same_error_again_and_again_is_a_bug_of_ours_and_ends_the_run(pairs,
 
 
 def test_the_same_error_in_clips_that_do_not_follow_each_other_costs_those_clips_alone(pairs, tmp_path, monkeypatch):
-    from mask_generation.pairs import examples
+    from mask_generation.pairs import groups
 
-    real, calls = examples.process_group, []
+    real, calls = groups.process_group, []
 
     def breaks_every_other_time(group, *arguments):
         calls.append(group.name)
@@ -269,7 +269,7 @@ def test_the_same_error_in_clips_that_do_not_follow_each_other_costs_those_clips
             raise IndexError("off by one")
         return real(group, *arguments)
 
-    monkeypatch.setattr(examples, "process_group", breaks_every_other_time)
+    monkeypatch.setattr(groups, "process_group", breaks_every_other_time)
     monkeypatch.setattr(pipeline, "SAME_BUG_LIMIT", 2)
     totals = run(pairs, tmp_path / "records")
     assert len(calls) == 6
@@ -340,8 +340,8 @@ def test_the_command_writes_records_and_says_so(ovals, pairs, tmp_path, capsys):
     arguments = ["generate", f"--pairs_csv={pairs}", f"--output={folder}", "--frames=2", "--mask_recipe=article"]
     assert command.main([*arguments, "--crop_size=32"]) == 1  # a clip failed
     out, err = capsys.readouterr()
-    assert "13 clips found = 11 written + 1 skipped + 1 failed" in out
-    assert "1 original_missing, 1 unreadable" in out
+    assert "14 clips found = 11 written + 2 skipped + 1 failed" in out
+    assert "1 missing, 11 ok, 1 original_missing, 1 unreadable" in out
     assert "clip" in err
     assert records(folder, "test")[0].images[0].image.shape == (32, 32, 3)
     assert command.main([*arguments, "--crop_size=48"]) == 1
@@ -376,7 +376,7 @@ def test_tables_are_made_again_without_the_videos(copy, done, capsys):
     for name in ("examples.csv", "clips.csv"):
         (copy / name).unlink()
     assert command.main(["manifest", f"--records={copy}"]) == 0
-    assert "13 clips, 44 examples in 3 shards" in capsys.readouterr().out
+    assert "14 clips, 44 examples in 3 shards" in capsys.readouterr().out
     for name in ("examples.csv", "clips.csv"):
         assert (copy / name).read_bytes() == (done[0] / name).read_bytes()
     (copy / "train-00000-of-00002.json").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 
@@ -189,7 +190,7 @@ def test_pairs_csv_takes_what_it_lists(tmp_path):
     groups = {group.name: group for group in found.groups}
     assert groups["pairs/original/c23/r/a"].fakes[0].official_mask == str(tmp_path / "m.mp4")
     assert groups["pairs/original/native/r/b"].identities == {"pairs:ann", "pairs:bob"}
-    assert [problem.state for problem in found.problems] == ["original_missing"]
+    assert [(problem.state, problem.label) for problem in found.problems] == [("missing", 0), ("original_missing", 1)]
 
 
 @pytest.mark.parametrize(
@@ -222,10 +223,33 @@ def test_pairs_csv_finds_names_without_suffix_in_the_folders_below_it(tmp_path):
     assert group.identity == "crops:p1"
     assert group.pictures
     assert [fake.path for fake in group.fakes] == [
-        str(tmp_path / name) for name in ("faces/ac/ace.jpg", "faces/ac/acd.png", "gone")
+        str(tmp_path / name) for name in ("faces/ac/ace.jpg", "faces/ac/acd.png")
     ]
+    assert [(problem.state, problem.name) for problem in found.problems] == [("missing", "crops/fake/native/gone")]
     (tmp_path / "pairs.csv").write_text("fake,original\none/two,abc\n")
     with pytest.raises(DatasetError, match=r"line 2: one/two may be x/one/two.mp4 or y/one/two.mp4; write the path"):
+        find(str(tmp_path / "pairs.csv"), "auto", Options())
+
+
+@pytest.mark.parametrize("delimiter, mark", [(",", b""), (";", codecs.BOM_UTF8), ("\t", b"")])
+def test_pairs_csv_is_read_as_written_on_another_system(tmp_path, delimiter, mark):
+    """Before, none of this was read, and files that are not there were counted in train and failed."""
+    touch(tmp_path, "sub/F.MP4", "o.mp4")
+    rows = ("Fake,Original,Split", "sub\\f.mp4,O.mp4,TRAIN", "gone.mp4,o.mp4,train", ",gone_o.mp4,train")
+    (tmp_path / "pairs.csv").write_bytes(mark + "\r\n".join(rows).replace(",", delimiter).encode())
+    found = find(str(tmp_path / "pairs.csv"), "auto", Options())
+    (group,) = found.groups
+    assert (group.split, group.original) == ("train", str(tmp_path / "o.mp4"))
+    assert [fake.path for fake in group.fakes] == [str(tmp_path / "sub" / "F.MP4")]
+    assert {(problem.state, problem.name, problem.label) for problem in found.problems} == {
+        ("missing", "pairs/fake/native/gone", 1),
+        ("missing", "pairs/original/native/gone_o", 0),
+    }
+
+
+def test_a_pairs_csv_of_which_nothing_is_there_is_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_text("fake,original\na.mp4,b.mp4\n")
+    with pytest.raises(DatasetError, match=r"not one of the 2 files.*b\.mp4: paths are relative"):
         find(str(tmp_path / "pairs.csv"), "auto", Options())
 
 

@@ -107,6 +107,15 @@ def test_a_face_is_found_where_it_is(detector, photograph):
     assert mouth_left[0] < mouth_right[0]
 
 
+def test_a_face_is_certain_from_all_sides_and_a_plain_wall_is_not(detector, photograph):
+    """What decides whether a track is a face: the last network's word on boxes moved, scaled, mirrored and blurred."""
+    found = detector.detect(photograph)[0]
+    assert found.certainty > 0.98
+    shuttle = Box(300, 60, 390, 170)
+    assert detector._certainties(photograph, [shuttle, found.box])[0] < 0.5
+    assert detector._certainties(photograph, [shuttle, found.box])[1] == pytest.approx(found.certainty)
+
+
 def test_a_small_face_in_1080p_is_found_at_the_second_try(photograph):
     detector = MtcnnDetector(working_size=320, retry_size=1280)
     frame = np.full((1080, 1920, 3), 120, np.uint8)

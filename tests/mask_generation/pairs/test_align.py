@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mask_generation.pairs import align
 
@@ -31,74 +27,6 @@ def coloured(grey):
 def noisy(frames, level=3.0):
     rng = np.random.default_rng(1)
     return np.clip(frames + rng.normal(0, level, frames.shape), 0, 255).astype(np.uint8)
-
-
-def test_equal_clips_go_by_index():
-    frames = signatures(moving(40))
-    timeline = align.align_frames(frames, frames)
-    assert timeline.kind == "same_index"
-    assert timeline.distance == 0
-    np.testing.assert_array_equal(timeline.original_of, np.arange(40))
-
-
-@pytest.mark.parametrize(("originals", "fakes"), [(40, 25), (25, 40), (1, 9), (9, 1)])
-def test_unequal_counts_use_the_common_frames(originals, fakes):
-    frames = moving(40)
-    timeline = align.align_frames(signatures(frames[:originals]), signatures(noisy(frames[:fakes])))
-    assert timeline.kind == "same_index"
-    common = min(originals, fakes)
-    assert timeline.original_of.tolist() == [*range(common), *[-1] * (fakes - common)]
-    assert timeline.fake_of() == {i: i for i in range(common)}
-
-
-@settings(max_examples=12, deadline=None)
-@given(st.sets(st.integers(2, 58), min_size=3, max_size=20))
-def test_dropped_frames_are_found(dropped):
-    frames = moving(60)
-    kept = [index for index in range(60) if index not in dropped]
-    timeline = align.align_frames(signatures(frames), signatures(noisy(frames[kept])))
-    off = np.abs(timeline.original_of - np.array(kept))
-    if timeline.kind == "dropped_frames":
-        assert (np.diff(timeline.original_of) > 0).all()
-        assert off.max() == 0
-    else:  # so few were lost so late that going by index is about as good
-        assert timeline.distance < align.WORTH_LEVEL or off.mean() < 3
-
-
-def test_half_of_the_frames_lost_throughout_is_found():
-    frames = moving(80)
-    kept = sorted(np.random.default_rng(3).permutation(80)[:40].tolist())
-    timeline = align.align_frames(signatures(frames), signatures(noisy(frames[kept])))
-    assert timeline.kind == "dropped_frames"
-    np.testing.assert_array_equal(timeline.original_of, kept)
-
-
-def test_other_clips_are_refused_not_guessed():
-    first, second = moving(30), 255 - moving(30, seed=9)
-    with pytest.raises(align.AlignmentError, match="does not show what its original shows"):
-        align.align_frames(signatures(first), signatures(second))
-
-
-def test_no_frames_are_refused():
-    frames = signatures(moving(3))
-    with pytest.raises(align.AlignmentError, match="no frames"):
-        align.align_frames(frames, frames[:0])
-
-
-@given(st.integers(2, 8), st.integers(1, 8), st.integers(0, 2**31 - 1))
-def test_the_path_is_the_best_of_all_rising_ones(m, extra, seed):
-    rng = np.random.default_rng(seed)
-    n = m + extra if m + extra <= 10 else 10
-    m = min(m, n - 1)
-    original, fake = (rng.uniform(0, 100, (count, 3)).astype(np.float32) for count in (n, m))
-    path = align._monotone_path(original, fake)
-    assert (np.diff(path) > 0).all()
-
-    def cost(indices):
-        return float(np.abs(fake - original[list(indices)]).mean(1).sum())
-
-    best = min(cost(indices) for indices in itertools.combinations(range(n), m))
-    assert cost(path) == pytest.approx(best, rel=1e-4)
 
 
 def test_signature_of_the_centre_matches_a_centre_crop():

@@ -149,6 +149,16 @@ def test_a_fake_that_lost_frames_throughout_is_matched_to_the_right_ones(tmp_pat
     assert rows["real"].examples == 18
 
 
+def test_a_shorter_fake_has_a_remark_and_stays_usable(tmp_path):
+    """Before, a fake 13 % shorter than its original was the same index without a word."""
+    clip(tmp_path / "real.mp4", 46)
+    clip(tmp_path / "fake.mp4", 40, fake=True)
+    _, rows = run(group(tmp_path, tmp_path / "real.mp4", {"mouth": tmp_path / "fake.mp4"}))
+    row = rows["mouth"]
+    assert (row.state, row.alignment) == ("ok", "same_index")
+    assert "6 frames shorter than its original's 46" in row.reason
+
+
 def test_a_fake_of_another_scene_is_unaligned(clips, tmp_path):
     white = [np.full((160, 224, 3), 250, np.uint8)] * 12
     drawn_videos.write(tmp_path / "other.mp4", white)
@@ -252,6 +262,25 @@ def test_official_masks_are_taken_where_they_are_and_missed_where_not(clips, tmp
     assert image.recipe == "official"
     assert box > 0
     assert 0.03 < image.fake_area < 0.25
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_official_masks_may_be_folders_of_numbered_pictures(clips, tmp_path, first):
+    """Before, they were no mask. FFmpeg counts pictures from 1, OpenCV's users from 0."""
+    for index in range(12):
+        mask = np.zeros((160, 224, 3), np.uint8)
+        mask[90:120, 95 : 100 + 3 * index] = 255  # wider with every frame
+        folder = tmp_path / "masks" / "fake"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index + first:04d}.png"), mask)
+    (folder / f"{11 + first:04d}.png").write_bytes(b"no picture")
+    config = dataclasses.replace(CONFIG, recipe="official", frames=12)
+    result, rows = run(group(tmp_path, clips / "real.mp4", {"with": clips / "fake.mp4"}, {"with": folder}), config)
+    assert rows["with"].state == "ok"
+    areas = {each.frame_index: image.fake_area for each in result.groups for image in each.images if image.label}
+    assert sorted(areas) == list(range(11))
+    shares = np.array([areas[index] / (5 + 3 * index) for index in range(11)])
+    np.testing.assert_allclose(shares, shares.mean(), rtol=0.2)
 
 
 def test_results_do_not_depend_on_chance(clips):

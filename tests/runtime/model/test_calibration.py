@@ -142,6 +142,39 @@ def test_a_damaged_threshold_is_named(damaged):
         calibration.threshold_of_model({"threshold": damaged}, SCORING)
 
 
+@pytest.mark.parametrize("rate, marked", [(0.0, 0), (0.05, 5), (0.1, 10)])
+def test_the_threshold_of_frames_marks_no_more_real_frames_than_asked(rate, marked):
+    rng = np.random.default_rng(0)
+    real, fake = ([rng.beta(*shape, 20) for _ in range(5)] for shape in ((1, 4), (4, 1)))
+    point = calibration.fit_frame_threshold(real, fake, SCORING, rate)
+    frames = np.concatenate(real)
+    assert point["marked"]["real"] == marked == (frames > point["frame_threshold"]).sum()
+    assert point["frames"] == {"real": 100, "fake": 100}
+    assert point["videos"] == {"real": 5, "fake": 5}
+    assert point["max_frame_fpr"] == rate
+    assert point["marked"]["fake"] > 50
+    found = calibration.frame_threshold_of_model({"frame_threshold": point}, SCORING)
+    assert found == point["frame_threshold"]
+    assert calibration.frame_threshold_of_model({"frame_threshold": point}, {**SCORING, "model": "another"}) is None
+    assert calibration.frame_threshold_of_model({}, SCORING) is None
+
+
+def test_a_threshold_of_frames_needs_real_videos_only():
+    point = calibration.fit_frame_threshold([np.array([0.1, 0.3])] * 5, [], SCORING, 0.0)
+    assert 0.3 < point["frame_threshold"] < 1
+    assert point["marked"] == {"real": 0, "fake": 0}
+    with pytest.raises(calibration.CalibrationError, match="4 real videos"):
+        calibration.fit_frame_threshold([np.array([0.1])] * 4, [], SCORING, 0.1)
+    with pytest.raises(calibration.CalibrationError, match="max_frame_fpr=1"):
+        calibration.fit_frame_threshold([np.array([0.1])] * 5, [], SCORING, 1)
+
+
+@pytest.mark.parametrize("damaged", [{"frame_threshold": 0.5}, {"frame_threshold": 1.5, "scoring": SCORING}, "x", 3])
+def test_a_damaged_threshold_of_frames_is_named(damaged):
+    with pytest.raises(calibration.CalibrationError, match="threshold of frames.*calibrate"):
+        calibration.frame_threshold_of_model({"frame_threshold": damaged}, SCORING)
+
+
 # The subcommand.
 
 
@@ -194,6 +227,10 @@ def test_the_subcommand_stores_the_curve_and_the_domain_in_the_model(scored, cap
     stored = metadata["threshold"]
     assert (own.threshold, own.real_below) == (stored["threshold"], stored["real_below"])
     assert own.threshold != 0.5
+    assert own.frame_threshold == metadata["frame_threshold"]["frame_threshold"] != 0.5
+    assert metadata["frame_threshold"]["frames"] == {"real": 40, "fake": 40}
+    given = ScoreConfig(aggregate=AggregateConfig(frame_threshold=0.3)).for_model(program, metadata).aggregate
+    assert (given.threshold, given.frame_threshold) == (own.threshold, 0.3)
     assert ScoreConfig(aggregate=AggregateConfig(threshold=0.5)).for_model(program, metadata).aggregate.threshold == 0.5
     assert ScoreConfig(aggregate=AggregateConfig(window=7)).for_model(program, metadata).aggregate.threshold == 0.5
     low, high = abstention.domain_of(metadata)["face_px"]

@@ -346,8 +346,89 @@ def test_the_models_own_threshold_decides_unless_another_is_given(model, tmp_pat
     point = {"threshold": (score + 1) / 2, "real_below": 0.1, "scoring": ScoreConfig().scoring(model.sha256)}
     strict = dataclasses.replace(model, metadata={**model.metadata, calibration.THRESHOLD_KEY: point})
     result = Scorer(strict, None, drawn_videos.OvalDetector()).score(path)
-    assert (result.score, result.verdict, result.segments) == (score, "unclear", ())
+    assert (result.score, result.verdict) == (score, "unclear")
     point["real_below"] = point["threshold"]
     assert Scorer(strict, None, drawn_videos.OvalDetector()).score(path).verdict == "real"
     given = ScoreConfig(aggregate=AggregateConfig(threshold=score - 0.01))
     assert Scorer(strict, given, drawn_videos.OvalDetector()).score(path).verdict == "fake"
+
+
+def test_an_unclear_video_says_where_to_look_by_the_threshold_of_frames(model, tmp_path):
+    """Before, frames were held to the video's threshold: a spliced fake second was reported without its place."""
+    path = drawn_videos.clip(tmp_path / "spliced.mp4", 64, fake={0: range(20, 27)})
+    of = {"scoring": ScoreConfig().scoring(model.sha256)}
+    video = {"threshold": 0.99, "real_below": 0.1, **of}
+
+    def score(frame_threshold):
+        frames = {"frame_threshold": frame_threshold, **of}
+        own = {calibration.THRESHOLD_KEY: video, calibration.FRAME_THRESHOLD_KEY: frames}
+        strict = dataclasses.replace(model, metadata={**model.metadata, **own})
+        return Scorer(strict, None, drawn_videos.OvalDetector()).score(path)
+
+    result = score(0.6)
+    ((start, end, _),) = result.segments
+    assert (result.state, result.verdict) == ("ok", "unclear")
+    assert 20 / drawn_videos.FPS - 0.1 <= start < end <= 26 / drawn_videos.FPS + 0.1
+    assert result.reason == f"look at {start:.1f}–{end:.1f} s"
+    assert (score(0.99999).segments, score(0.99999).reason) == ((), "")
+
+
+class Certain(drawn_videos.OvalDetector):
+    """Finds ovals, and is less sure of those right of the middle."""
+
+    def __init__(self, right):
+        self.right = right
+
+    def detect(self, rgb):
+        middle = rgb.shape[1] / 2
+        faces = super().detect(rgb)
+        return [dataclasses.replace(f, certainty=self.right if f.box.x0 > middle else 0.999) for f in faces]
+
+
+@pytest.mark.parametrize("sure, people, verdict", [(0.99, 2, "fake"), (0.8, 1, "real")])
+def test_what_is_no_face_decides_neither_score_nor_pictures(model, tmp_path, sure, people, verdict):
+    """Before, an arm or a shadow counted like a person, and its frames were the ones shown."""
+    path = drawn_videos.clip(tmp_path / "arm.mp4", faces=2, fake={1: range(32)})
+    result = Scorer(model, ScoreConfig(), Certain(sure)).score(path)
+    assert (len(result.faces), result.verdict, result.doubtful_faces) == (people, verdict, 2 - people)
+    assert {row.track for row in result.rows} == set(range(people))
+    assert all(row.x0 < 140 for row in result.rows if row.track == 0)
+    assert {picture.track for picture in result.pictures} == {people - 1}
+
+
+def test_a_video_of_nothing_but_doubtful_findings_has_no_face(model, tmp_path):
+    detector = Certain(0.8)
+    detector.detect = lambda rgb: [
+        dataclasses.replace(face, certainty=0.8) for face in drawn_videos.OvalDetector().detect(rgb)
+    ]
+    result = Scorer(model, ScoreConfig(), detector).score(drawn_videos.clip(tmp_path / "cloth.mp4", 12))
+    assert (result.state, result.frames_with_face, result.doubtful_faces) == ("no_face", 0, 1)
+    assert "1 findings are too doubtful" in result.reason
+
+
+def test_a_face_seen_in_two_frames_is_reported_but_not_counted(score, tmp_path):
+    """Before, two frames of .99 beside thirty of .00 made .37 of the video, and were the ones shown."""
+    pictures = [drawn_videos.frame(2 if i in (9, 10) else 1, [1], shift=i % 3) for i in range(32)]
+    pictures = [np.pad(each, ((0, 0), (0, 280 - each.shape[1]), (0, 0)), mode="edge") for each in pictures]
+    brief = score(drawn_videos.write(tmp_path / "brief.mp4", pictures), detect_every_s=0.001)
+    alone = score(drawn_videos.clip(tmp_path / "alone.mp4"))
+    assert [(face["frames"], face["counted"]) for face in brief.faces] == [(32, True), (2, False)]
+    assert brief.faces[1]["score"] > 0.5 > 0.05 > brief.score == pytest.approx(alone.score, abs=0.01)
+    assert brief.segments == ()
+    assert {picture.track for picture in brief.pictures} == {0}
+
+
+def test_a_person_seen_again_after_a_cut_or_a_pan_is_one_face(score, tmp_path):
+    """Before, every cut of the picture made a new face: two people in 32 frames of a walk became 17."""
+    face = drawn_videos.frame(1)
+    head = (np.abs(face.astype(int) - 90).max(axis=2) > 16)[..., None]
+    pictures = []
+    for at in range(32):
+        picture = np.full((160, 320, 3), 110 if at // 8 % 2 else 190, np.uint8)
+        left = (0, 90, 30, 160)[at // 8]
+        cv2.ellipse(picture, (left + 70, 80), (52, 72), 0, 0, 360, (60, 40, 30), -1)  # hair
+        cv2.rectangle(picture, (left, 136), (left + 140, 160), (40, 50, 120), -1)  # a shirt
+        picture[:, left : left + 160] = np.where(head, face, picture[:, left : left + 160])
+        pictures.append(picture)
+    result = score(drawn_videos.write(tmp_path / "walk.mp4", pictures))
+    assert [face["frames"] for face in result.faces] == [32]

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.scoring.video_score import AggregateConfig, NoFaceError, verdict, video_score
+from runtime.scoring.video_score import (
+    AggregateConfig,
+    NoFaceError,
+    Segment,
+    look_at,
+    marking_level,
+    verdict,
+    video_score,
+)
 
 FAKE, REAL, FRAMES = 0.95, 0.05, 32
 
@@ -72,6 +80,68 @@ def test_a_face_seen_once_does_not_make_a_long_video_fake_but_a_still_picture_is
     assert score(np.array([FAKE])) == pytest.approx(FAKE)
 
 
+def seen_in(frames: int, value: float) -> np.ndarray:
+    scores = np.full(FRAMES, np.nan)
+    scores[:frames] = value
+    return scores
+
+
+@pytest.mark.parametrize("brief", [1, 2])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_face_seen_in_one_or_two_frames_does_not_move_a_face_seen_in_thirty(brief, value):
+    """Before, two frames of 1.00 lifted thirty of .05 to .37."""
+    for scores in (seen_in(30, REAL), seen_in(30, FAKE)):
+        found = video_score([scores, seen_in(brief, value)])
+        assert found.score == score(scores)
+        assert [each.counted for each in found.tracks] == [True, False]
+        assert found.segments == video_score([scores]).segments
+        assert found.tracks[1].frames_seen == brief
+
+
+def test_brief_faces_count_where_they_are_most_of_what_was_seen():
+    crowd = [seen_in(2, FAKE) for _ in range(9)]
+    found = video_score([seen_in(4, REAL), *crowd])
+    assert all(each.counted for each in found.tracks)
+    assert found.score > 0.5
+    assert score(seen_in(2, FAKE)) == pytest.approx(FAKE)
+
+
+def test_a_spliced_second_is_pointed_at_in_a_video_below_its_threshold():
+    """The frames of a spliced fake second; before, without a segment, as frames were held to the video's .974."""
+    scores, time_s = np.full(32, 0.05), np.arange(32) * 0.3125
+    scores[16:19] = 0.97, 0.58, 0.99
+    config = AggregateConfig(threshold=0.974, real_below=0.064, frame_threshold=0.6)
+    found = video_score([scores], time_s, config)
+    assert found.verdict == "unclear"
+    ((start, end, _),) = found.segments
+    assert (start, end) == (time_s[16], time_s[18])
+    assert found.advice == "look at 5.0–5.6 s"
+    assert video_score([scores], time_s, AggregateConfig(threshold=0.5)).advice == ""  # it is called fake
+
+
+@pytest.mark.parametrize("segments, words", [
+    ([], ""),
+    ([(1.0, 1.04, 0.9)], "look at 1.0 s"),
+    ([(9.1, 9.8, 0.7), (5.2, 5.8, 0.9)], "look at 5.2–5.8 s and 9.1–9.8 s"),
+    ([(1, 2, 0.6), (3, 4, 0.9), (5, 6, 0.5), (7, 8, 0.8)], "look at 1.0–2.0 s, 3.0–4.0 s and 7.0–8.0 s"),
+])  # fmt: skip
+def test_where_to_look_in_words(segments, words):
+    assert look_at([Segment(*segment) for segment in segments]) == words
+
+
+@pytest.mark.parametrize("level", [0.2, 0.5, 0.8])
+def test_exactly_the_frames_above_a_threshold_by_their_marking_level_make_segments(level):
+    scores = np.random.default_rng(1).beta(1, 1, 40)
+    scores[7] = np.nan
+    found = video_score([scores], config=AggregateConfig(threshold=0.999, frame_threshold=level))
+    levels = marking_level(scores)
+    seen = np.flatnonzero(~np.isnan(scores))
+    inside = [any(start <= index <= end for start, end, _ in found.segments) for index in seen]
+    assert len(levels) == 39
+    assert all(np.array(inside)[levels > level])
+    assert bool(found.segments) == bool((levels > level).any())
+
+
 def test_more_faces_lower_the_score_of_the_same_suspicious_frames():
     alone, crowd = score(clip(FRAMES, 0)), score(clip(FRAMES, 0), *[clip(0)] * 49)
     assert alone > crowd > 0.5
@@ -120,7 +190,8 @@ def test_bad_input_is_named(tracks, time_s, message):
         video_score(tracks, time_s)
 
 
-@pytest.mark.parametrize("bad", [{"top_k": 6}, {"top_k": 0}, {"power": 0.5}, {"threshold": 1.0}, {"real_below": 0.6}])
+@pytest.mark.parametrize("bad", [{"top_k": 6}, {"top_k": 0}, {"power": 0.5}, {"threshold": 1.0}, {"real_below": 0.6},
+                                 {"frame_threshold": 0.0}])  # fmt: skip
 def test_bad_settings_fail_at_once(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         AggregateConfig(**bad)
