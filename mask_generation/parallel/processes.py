@@ -62,11 +62,14 @@ class Work:
         build: makes, once in each, whatever `do` needs.
         do: (built, job) → answer. `CannotWrite` from it ends the run; any other exception costs the job alone.
         memory_mb: ceiling of a process's memory once it has built, see `bound_memory`; None: none.
+        growth_mb: a process that has grown by more since it was ready is replaced before its next job: what libraries
+            keep for every new size of picture would otherwise count against the files that come late.
     """
 
     build: Callable[[], Any]
     do: Callable[[Any, Any], Any]
     memory_mb: Optional[int] = None
+    growth_mb: int = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +96,21 @@ def _body(connection: Connection, work: Work) -> None:
     try:
         built = work.build()
     except Exception as error:  # noqa: BLE001  whatever it is, the parent must hear of it
-        connection.send((FATAL, f"a process cannot start: {type(error).__name__}: {error}"))
+        connection.send((FATAL, f"a process cannot start: {type(error).__name__}: {error}", True))
         return
     bound_memory(work.memory_mb)
-    connection.send(("ready", None))
+    connection.send(("ready", None, False))
+    most = memory_in_use() + work.growth_mb * 1_000_000
     while True:
         try:
             job = connection.recv()
         except EOFError:  # the parent is done, or gone
             return
-        connection.send(attempt(work, built, job))
+        answer = attempt(work, built, job)
+        leaving = memory_in_use() > most
+        connection.send((*answer, leaving))
+        if leaving:
+            return
 
 
 def attempt(work: Work, built: Any, job: Any) -> tuple[str, Any]:
@@ -189,12 +197,16 @@ def run(
                         else:
                             queue.appendleft(next_job)
                     continue
-                kind, content = message
+                kind, content, leaving = message
                 if kind == FATAL:
                     raise ParallelError(content)
                 child.ready, failures = True, 0
+                if leaving:
+                    children.remove(child)
                 if kind != "ready":
                     job, child.job = child.job, None
+                    if leaving:
+                        child.end()
                     yield job, Answer(kind, content)
             for child in children:
                 if child.ready and child.job is None and queue:
@@ -214,8 +226,8 @@ def _due(children: Sequence[_Child], limit_s: Callable[[Any], float]) -> list[_C
     return [child for child in children if child.connection in talking or child in late]
 
 
-def _receive(child: _Child) -> tuple[str, Any] | None:
-    """Its message; None if it has none: it is late or has died."""
+def _receive(child: _Child) -> tuple[str, Any, bool] | None:
+    """Its message (kind, content, whether it leaves); None if it has none: it is late or has died."""
     try:
         return child.connection.recv() if child.connection.poll() else None
     except (EOFError, OSError):
@@ -240,15 +252,28 @@ def bound_memory(limit_mb: Optional[int]) -> None:
     """
     if limit_mb is None:
         return
-    with contextlib.suppress(OSError, KeyError):  # another system
-        with open("/proc/self/status", encoding="ascii") as status:
-            lines = {line.partition(":")[0]: line.split()[1] for line in status if line.startswith(("VmData", "VmRSS"))}
-        reserved, used = (int(lines[name]) << 10 for name in ("VmData", "VmRSS"))
+    with contextlib.suppress(OSError):
+        reserved, used = _memory("VmData"), memory_in_use()
+        if not used:  # another system
+            return
         limit = limit_mb * 1_000_000
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         bound = reserved + max(limit - used, limit // 4)
         if hard == resource.RLIM_INFINITY or bound < hard:
             resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+
+
+def memory_in_use() -> int:
+    """Bytes of memory that this process has in use; 0 where the system does not say."""
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> int:
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def free_memory() -> None:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from mask_generation.parallel.processes import Answer, CannotWrite, Work, attempt
 
+KEPT: list[bytes] = []  # what a process never lets go of
+
 
 class Job(NamedTuple):
     """`orders`: what to do at the first try, the second …; the last one from then on. `tries`: a folder to count in."""
@@ -40,6 +42,8 @@ def do(built: str, job: Job) -> tuple[str, str]:
         os.kill(os.getpid(), signal.SIGKILL)
     if order == "grow":
         bytearray(2_000_000_000)
+    if order == "swell":
+        KEPT.append(b"x" * 60_000_000)
     if order == "hang":
         time.sleep(100)
     if order == "bug":

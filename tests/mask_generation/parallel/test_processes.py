@@ -53,6 +53,14 @@ def test_a_process_has_a_ceiling_of_memory_which_costs_the_job_alone(tmp_path):
     assert answers["1"].kind == processes.DONE
 
 
+def test_a_process_that_has_grown_is_replaced_before_its_next_job(tmp_path):
+    slim = Work(drawn_work.build, drawn_work.do, growth_mb=30)
+    answers, count = run(tmp_path, ["go", "swell", "go", "go"], count=1, work=slim)
+    workers = [answers[str(number)].content[0] for number in range(4)]
+    assert count == 4
+    assert workers[0] == workers[1] != workers[2] == workers[3]
+
+
 def test_a_job_that_is_given_up_is_reported_and_the_others_go_on(tmp_path):
     answers, count = run(tmp_path, ["die", "go", "bug"])
     assert count == 3
