@@ -10,8 +10,8 @@ from tools import structure
 
 TOP_LEVEL = {
     *("unet_industrial", "mask_generation", "runtime", "tests", "docs", "benchmarks", "tools", "examples"),
-    *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE", "setup.py", "pyproject.toml", "constraints.txt"),
-    *("Dockerfile", "launch.sh"),
+    *("README.md", "CHANGELOG.md", "LICENSE", "NOTICE", "setup.py", "pyproject.toml"),
+    *("constraints.txt", "constraints.hashes.txt", "Dockerfile", "launch.sh"),
 }
 
 
