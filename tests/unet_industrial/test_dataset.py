@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.helpers.drawn_records import group, write
 from unet_industrial.config import DataConfig, ModelConfig
-from unet_industrial.dataset import RecordSource, SyntheticSource, eval_dataset, find_damage, find_files, fit
+from unet_industrial.dataset import RecordSource, SyntheticSource, eval_dataset, find_files, fit
 from unet_industrial.record_files import RecordFileError
 from unet_industrial.records import encode_group
 
@@ -181,7 +181,7 @@ def test_a_mask_that_disagrees_with_its_label_is_named_in_training_and_evaluatio
     source = RecordSource([path], MODEL, PLAIN, seed=0)
     with pytest.raises(tf.errors.OpError):
         take(source, 1)
-    assert re.search(named, find_damage(source, 0, 4))
+    assert re.search(named, source.find_damage(range(4)))
     with pytest.raises(RecordFileError, match=named):
         list(eval_dataset([path], MODEL, DataConfig(), 4))
 
