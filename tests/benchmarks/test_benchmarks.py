@@ -83,13 +83,12 @@ def test_the_references_pipeline_serves_defective_images_with_their_masks(tmp_pa
 
 
 @pytest.mark.parametrize("grey", [True, False])
-def test_the_benchmarks_records_are_the_same_pictures(tmp_path, monkeypatch, grey):
-    monkeypatch.setattr(input_pipeline, "GROUPS", 2)
-    (path,) = input_pipeline.write_records(tmp_path / "a.tfrecord", 32, grey)
+def test_the_benchmarks_records_are_the_same_pictures(tmp_path, grey):
+    (path,) = input_pipeline.write_records(tmp_path / "a.tfrecord", 32, grey, groups=2)
     import tensorflow as tf
 
     groups = [records.decode_group(record.numpy()) for record in tf.data.TFRecordDataset(path)]
-    for group, (original, fake, mask) in zip(groups, input_pipeline.faces(32)):
+    for group, (original, fake, mask) in zip(groups, input_pipeline.faces(32, 2)):
         np.testing.assert_array_equal(group.images[1].mask, mask)
         if not grey:
             np.testing.assert_array_equal(group.images[0].image, original)
